@@ -1,0 +1,64 @@
+//! Compiles `proto/` without `protoc`: descriptor sets for the schema, and prost and tonic code for our own messages.
+
+use std::{env, error::Error, fs, io, path::PathBuf};
+
+use tonic_prost_build::{Builder, Config, FileDescriptorSet};
+
+/// Always in the schema: error details and HttpBody (the well-known types come with the compiler).
+const BUILTIN: &[&str] = &[
+    "google/api/annotations.proto",
+    "google/api/httpbody.proto",
+    "google/protobuf/any.proto",
+    "google/protobuf/duration.proto",
+    "google/protobuf/empty.proto",
+    "google/protobuf/field_mask.proto",
+    "google/protobuf/struct.proto",
+    "google/protobuf/timestamp.proto",
+    "google/protobuf/wrappers.proto",
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
+];
+
+/// The services of the integration tests' backends.
+const TEST: &[&str] = &["tidegate/test/v1/echo.proto", "tidegate/test/v1/rules.proto"];
+
+/// The demo's services, and the error details that they answer with.
+const DEMO: &[&str] = &[
+    "demo/liker/v1/liker.proto",
+    "demo/chat/v1/chat.proto",
+    "google/rpc/error_details.proto",
+    "google/rpc/status.proto",
+];
+
+/// Server reflection, of which only the messages are needed.
+const REFLECTION: &[&str] = &["grpc/reflection/v1/reflection.proto", "grpc/reflection/v1alpha/reflection.proto"];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    for (name, files) in [("builtin", BUILTIN), ("test", TEST), ("demo", DEMO)] {
+        let mut compiler = protox::Compiler::new(["proto"])?;
+        compiler.include_imports(true).include_source_info(true).open_files(files)?;
+        // The raw bytes keep the extensions (`google.api.http`) that the generator's own types drop.
+        fs::write(out.join(format!("{name}.binpb")), compiler.encode_file_descriptor_set())?;
+        // The demo's code has a folder of its own: both sets generate `google.api`.
+        let code = match name {
+            "test" => out.clone(),
+            "demo" => out.join("demo"),
+            _ => continue,
+        };
+        fs::create_dir_all(&code)?;
+        generate(tonic_prost_build::configure().out_dir(code), compiler.file_descriptor_set())?;
+    }
+    let reflection = protox::compile(REFLECTION, ["proto"])?;
+    generate(tonic_prost_build::configure().build_client(false).build_server(false), reflection)?;
+    Ok(())
+}
+
+/// Without the protos' comments on messages: as documentation, their indented examples would be taken for Rust and run
+/// as tests.
+fn generate(builder: Builder, set: FileDescriptorSet) -> io::Result<()> {
+    let mut config = Config::new();
+    config.disable_comments(["."]);
+    builder.compile_fds_with_config(set, config)
+}

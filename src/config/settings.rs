@@ -1,0 +1,197 @@
+//! What a configuration means once it is resolved: the plain types that the rest of the gateway is built from.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::limits::Limits;
+
+/// Everything one gateway process is told. `PartialEq` so that a reload can tell what changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub listeners: Vec<Listener>,
+    /// Address of the admin server; none: there is none.
+    pub admin: Option<SocketAddr>,
+    /// Worker threads, each with a runtime of its own; at least 1.
+    pub workers: usize,
+    pub upstreams: Vec<Upstream>,
+    /// In order: the first that matches a method is its policy.
+    pub routes: Vec<RouteRule>,
+    pub cors: Cors,
+    pub assets: Vec<StaticDir>,
+    pub limits: Limits,
+    /// A record of every call; false: only of the faults of the gateway and of upstreams.
+    pub access_log: bool,
+}
+
+/// One address on which clients are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// None: HTTP/1.1 and h2c with prior knowledge.
+    pub tls: Option<ServerTls>,
+    /// Networks whose `x-forwarded-*` headers are believed.
+    pub trusted_proxies: Vec<Cidr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerTls {
+    /// A certificate made at start for `localhost`, `127.0.0.1` and `::1`.
+    Development,
+    /// PEM files; the certificate is chosen by SNI, the first one where none fits.
+    Files(Vec<CertificateFiles>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM: the leaf first, then its chain.
+    pub cert: PathBuf,
+    /// PEM: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+}
+
+/// A set of endpoints that serve the same gRPC services.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub name: String,
+    /// At least one.
+    pub endpoints: Vec<EndpointUrl>,
+    pub schema: SchemaSource,
+    pub balance: Balance,
+    pub tls: UpstreamTls,
+    /// Longest time for a connection (TCP, TLS and the HTTP/2 preface) to open.
+    pub connect_timeout: Duration,
+    /// Time between keepalive PINGs on a connection with calls in flight.
+    pub keepalive: Duration,
+    /// Longest wait for a PING's answer before the connection is given up.
+    pub keepalive_timeout: Duration,
+    /// Most connections that one worker opens to one endpoint.
+    pub connections_max: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointUrl {
+    /// `http://host:port`: HTTP/2 with prior knowledge. An IPv6 host stands without its brackets.
+    Http { host: String, port: u16 },
+    /// `https://host:port`: HTTP/2 over TLS, chosen by ALPN.
+    Https { host: String, port: u16 },
+    /// `unix:/path`: HTTP/2 with prior knowledge.
+    Unix(PathBuf),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaSource {
+    /// Server reflection, v1 and then v1alpha.
+    Reflection,
+    /// A serialized `google.protobuf.FileDescriptorSet`.
+    DescriptorSet(PathBuf),
+    Protos {
+        files: Vec<PathBuf>,
+        includes: Vec<PathBuf>,
+    },
+    /// Serialized `FileDescriptorSet` compiled into the program (the demo's).
+    Embedded(&'static [u8]),
+    /// No schema: gRPC pass-through of the services named by prefix in `routes`.
+    None,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Balance {
+    RoundRobin,
+    #[default]
+    LeastRequest,
+}
+
+/// How the server behind `https://` is verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// PEM file of trusted roots; none: the platform's.
+    pub ca: Option<PathBuf>,
+    /// Name to verify instead of the URL's host.
+    pub server_name: Option<String>,
+}
+
+/// The policy of the methods that it matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteRule {
+    pub matches: RouteMatch,
+    pub policy: RoutePolicy,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RouteMatch {
+    /// `pkg.Service/Method`, or `pkg.Service/*`.
+    Method(String),
+    /// Every method whose `pkg.Service` begins so.
+    ServicePrefix(String),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoutePolicy {
+    /// The upstream that unknown services under this prefix pass through to.
+    pub upstream: Option<String>,
+    pub timeout: Timeout,
+    /// Request headers that pass beside PROTOCOLS §3's own, lower case.
+    pub request_headers: Vec<String>,
+    /// Response metadata that passes beside PROTOCOLS §3's own, lower case.
+    pub response_headers: Vec<String>,
+    pub output: OutputSettings,
+    /// `?access_token=` is accepted as a bearer token and never logged.
+    pub query_token: bool,
+}
+
+/// The longest that a call may last, whatever the client asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timeout {
+    /// `limits.unary_timeout` for unary calls, none for streams.
+    #[default]
+    Default,
+    None,
+    After(Duration),
+}
+
+/// How replies are written as JSON, unless the request says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputSettings {
+    /// Write fields without presence that have their default value.
+    pub defaults: bool,
+    /// Enum values as numbers.
+    pub enum_numbers: bool,
+    /// Field names as in the proto file.
+    pub proto_names: bool,
+    /// 64-bit integers as JSON numbers where a double holds them exactly.
+    pub int64_numbers: bool,
+    pub pretty: bool,
+}
+
+/// Which origins' pages may call (WHATWG Fetch, CORS protocol; RFC 6455 §10.2 for WebSocket).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cors {
+    /// `https://app.example.com`, or `*` for any (then without credentials).
+    pub origins: Vec<String>,
+    pub credentials: bool,
+    pub max_age: Option<Duration>,
+}
+
+/// Files served as they are below a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticDir {
+    /// URL path, beginning and ending in `/`.
+    pub path: String,
+    pub files: StaticFiles,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StaticFiles {
+    /// Read once when the configuration is loaded.
+    Dir(PathBuf),
+    /// Relative path to contents, compiled into the program.
+    Embedded(BTreeMap<&'static str, &'static [u8]>),
+}
+
+/// A network in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr {
+    pub address: std::net::IpAddr,
+    /// Bits of the prefix, at most 32 or 128.
+    pub prefix: u8,
+}

@@ -1,0 +1,1 @@
+//! The life of a call. Knows nothing of files and sockets.

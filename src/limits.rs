@@ -1,0 +1,71 @@
+//! Sizes, counts and durations that bound everything the gateway does, each with its unit and its reason.
+//!
+//! Knows nothing of who enforces them.
+
+use std::time::Duration;
+
+/// The limits of one running gateway; every field has a default and can be set under `limits:` in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest request message, in bytes of its encoded body, and the largest request body of a unary call.
+    pub request_message_bytes_max: usize,
+    /// Largest reply message from an upstream, in bytes. The same default as the gRPC libraries'.
+    pub reply_message_bytes_max: usize,
+    /// Largest sum of a request's header names and values, in bytes (431 beyond it).
+    pub header_bytes_max: usize,
+    /// Largest number of calls in flight on one worker; beyond it a call is refused with UNAVAILABLE.
+    pub calls_per_worker_max: usize,
+    /// Largest number of connections in use on one worker; beyond it a new connection is closed.
+    pub connections_per_worker_max: usize,
+    /// Longest time from accepting a connection to the end of its TLS handshake.
+    pub handshake_timeout: Duration,
+    /// Longest time for the head of an HTTP/1.1 request to arrive.
+    pub header_timeout: Duration,
+    /// Longest silence of a unary request's body before the call is refused.
+    pub body_timeout: Duration,
+    /// Deadline of a unary call for which neither the client nor the route sets one.
+    pub unary_timeout: Duration,
+    /// How long the HTTP status of a stream waits for the first sign of the upstream (PROTOCOLS §4).
+    pub stream_head_grace: Duration,
+    /// Silence after which an SSE stream carries a comment line (PROTOCOLS §5).
+    pub sse_heartbeat: Duration,
+    /// The reconnect delay that an SSE stream tells its client, before jitter (PROTOCOLS §5).
+    pub sse_retry: Duration,
+    /// Time between WebSocket pings (PROTOCOLS §6).
+    pub ws_ping: Duration,
+    /// Longest wait for the pong of a ping, or for the peer's half of the close handshake.
+    pub ws_pong_timeout: Duration,
+    /// How long a graceful stop waits for calls in flight.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            request_message_bytes_max: 4 << 20,
+            reply_message_bytes_max: 4 << 20,
+            header_bytes_max: 32 << 10,
+            calls_per_worker_max: 100_000,
+            connections_per_worker_max: 100_000,
+            handshake_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_secs(30),
+            unary_timeout: Duration::from_secs(60),
+            stream_head_grace: Duration::from_millis(100),
+            sse_heartbeat: Duration::from_secs(15),
+            sse_retry: Duration::from_secs(2),
+            ws_ping: Duration::from_secs(30),
+            ws_pong_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Frames that are ready together are joined up to this many bytes: one TLS record, one HTTP/2 DATA frame.
+pub const COALESCE_BYTES: usize = 16 << 10;
+
+/// Most JSON that one reply message may become, in bytes: with defaults written out, a small message can be made long.
+pub const REPLY_JSON_BYTES_MAX: usize = 64 << 20;
+
+/// Deepest nesting of messages and JSON values, as protobuf's own parsers have it.
+pub const DEPTH_MAX: usize = 100;

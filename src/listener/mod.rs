@@ -1,0 +1,1 @@
+//! Sockets → connections: TCP and TLS. Knows nothing of HTTP.

@@ -1,0 +1,1 @@
+//! Metrics, logs and access records. Knows nothing of who calls.
