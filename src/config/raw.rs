@@ -1,0 +1,386 @@
+//! The configuration file as it is written: every key once, with what it means.
+//!
+//! The parser, the JSON Schema, docs/config.md and the output of `tidegate check` all come from these types, whose
+//! comments are written for users. Knows nothing of how keys depend on each other.
+
+use std::{borrow::Cow, fmt, marker::PhantomData, net::SocketAddr, path::PathBuf, time::Duration};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{MapAccess, Visitor},
+};
+
+use super::{
+    names::{HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
+    settings::{Cidr, EndpointUrl, Timeout},
+    text::{Count, Period, Size, Span, Text},
+};
+use crate::limits::Limits;
+
+/// The configuration of one Tidegate process.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "tidegate.yaml")]
+pub(super) struct RawConfig {
+    /// Addresses on which clients are served.
+    #[schemars(length(min = 1))]
+    pub(super) listeners: Vec<RawListener>,
+    /// The admin server: health, readiness and metrics. Without it there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) admin: Option<RawAdmin>,
+    /// Worker threads, each with a runtime and connections of its own. Without it: one for each CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) workers: Option<Text<Count>>,
+    /// Backends, by a name of your choice. Every upstream serves the services that its schema names.
+    pub(super) upstreams: Named<RawUpstream>,
+    /// Policies of methods: the first that matches a method is its policy.
+    #[serde(default)]
+    pub(super) routes: Vec<RawRoute>,
+    /// Which web pages may call.
+    #[serde(default)]
+    pub(super) cors: RawCors,
+    /// Files served as they are.
+    #[serde(default, rename = "static")]
+    pub(super) assets: Vec<RawStatic>,
+    /// Sizes, counts and times that bound everything.
+    #[serde(default)]
+    pub(super) limits: RawLimits,
+    /// One JSON line on standard error for every call. `false` leaves the faults of the gateway and of the upstreams.
+    #[serde(default = "yes")]
+    pub(super) access_log: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawListener {
+    /// Address and port; port 0 lets the system choose.
+    pub(super) address: Text<SocketAddr>,
+    /// TLS, with HTTP/2 and HTTP/1.1 chosen by ALPN. Without it: HTTP/1.1, and HTTP/2 with prior knowledge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tls: Option<RawServerTls>,
+    /// Networks of the proxies in front, whose `x-forwarded-*` headers are believed.
+    #[serde(default)]
+    pub(super) trusted_proxies: Vec<Text<Cidr>>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawServerTls {
+    /// A certificate made at start for `localhost`, `127.0.0.1` and `::1`, that nobody else trusts.
+    Development,
+    /// Certificates with their keys, chosen by the name that the client asks for (SNI); the first where none fits.
+    Certificates(#[schemars(length(min = 1))] Vec<RawCertificate>),
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCertificate {
+    /// PEM file: the leaf first, then its chain.
+    pub(super) cert: Text<PathBuf>,
+    /// PEM file: PKCS#8, PKCS#1 or SEC1.
+    pub(super) key: Text<PathBuf>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAdmin {
+    /// Address and port. Whoever reaches it may use it: keep it on a private address.
+    pub(super) address: Text<SocketAddr>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstream {
+    /// Servers of the same services: `http://host:port` (HTTP/2 with prior knowledge), `https://host:port`, `unix:/path`.
+    #[schemars(length(min = 1))]
+    pub(super) endpoints: Vec<Text<EndpointUrl>>,
+    /// Where the descriptors of its services come from. Without it: reflection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) schema: Option<RawSchema>,
+    /// Short for `schema: { descriptor_set: … }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) descriptor_set: Option<Text<PathBuf>>,
+    /// Short for `schema: { protos: … }`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) protos: Option<RawProtos>,
+    /// How calls are spread over endpoints.
+    #[serde(default)]
+    pub(super) balance: RawBalance,
+    /// How the servers behind `https://` are verified.
+    #[serde(default, skip_serializing_if = "RawUpstreamTls::is_default")]
+    pub(super) tls: RawUpstreamTls,
+    /// Longest time for a connection (TCP, TLS, HTTP/2) to open.
+    #[serde(default = "connect_timeout")]
+    pub(super) connect_timeout: Text<Period>,
+    /// Time between PINGs on a connection with calls in flight. Many gRPC servers close a connection that sends more
+    /// than one in five minutes: go lower only where the server allows it.
+    #[serde(default = "keepalive")]
+    pub(super) keepalive: Text<Period>,
+    /// Longest wait for the answer to a PING before the connection is given up.
+    #[serde(default = "keepalive_timeout")]
+    pub(super) keepalive_timeout: Text<Period>,
+    /// Most connections that one worker opens to one endpoint.
+    #[serde(default = "connections_max")]
+    pub(super) connections_max: Text<Count>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawSchema {
+    /// Asked of the server by gRPC reflection.
+    Reflection,
+    /// No schema: gRPC passes through to it where a route names it.
+    None,
+    /// Compiled into the program.
+    #[serde(skip_deserializing)]
+    #[schemars(skip)]
+    Embedded,
+    /// A file with a serialized `google.protobuf.FileDescriptorSet` (`protoc --include_imports -o`, `buf build -o`).
+    DescriptorSet(Text<PathBuf>),
+    /// `.proto` sources.
+    Protos(RawProtos),
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawProtos {
+    /// Files to compile, each below one of `includes`.
+    #[schemars(length(min = 1))]
+    pub(super) files: Vec<Text<PathBuf>>,
+    /// Directories in which imports are looked for.
+    #[schemars(length(min = 1))]
+    pub(super) includes: Vec<Text<PathBuf>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawBalance {
+    /// Each in turn.
+    RoundRobin,
+    /// The one with fewer calls in flight, of two chosen at random.
+    #[default]
+    LeastRequest,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawUpstreamTls {
+    /// PEM file of trusted roots. Without it: the system's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) ca: Option<Text<PathBuf>>,
+    /// Name to verify. Without it: the host of the URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) server_name: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRoute {
+    /// The methods that this is the policy of.
+    #[serde(rename = "match")]
+    pub(super) matches: RawMatch,
+    /// Where services that no schema knows pass through to, as gRPC.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) upstream: Option<String>,
+    /// The longest that a call may last, whatever the client asks for. Without it: `limits.unary_timeout` for unary
+    /// calls, `none` for streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timeout: Option<Text<Timeout>>,
+    /// Request headers that pass to the upstream, beside the usual ones.
+    #[serde(default)]
+    pub(super) request_headers: Vec<Text<HeaderField>>,
+    /// Response metadata that passes to the client as headers, beside the usual ones.
+    #[serde(default)]
+    pub(super) response_headers: Vec<Text<HeaderField>>,
+    /// How replies are written as JSON, unless the request says otherwise.
+    #[serde(default)]
+    pub(super) output: RawOutput,
+    /// Accept `?access_token=` as a bearer token, for EventSource and WebSocket in browsers. It is never logged.
+    #[serde(default)]
+    pub(super) query_token: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawMatch {
+    /// One method, `pkg.Service/Method`, or all of a service, `pkg.Service/*`.
+    Method(Text<MethodName>),
+    /// All services whose full name begins so.
+    Service(Text<ServicePrefix>),
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawOutput {
+    /// Write fields without presence even where they have their default value.
+    pub(super) defaults: bool,
+    /// Enum values as numbers.
+    pub(super) enum_numbers: bool,
+    /// Field names as in the `.proto` file.
+    pub(super) proto_names: bool,
+    /// 64-bit integers as JSON numbers where a double holds them exactly.
+    pub(super) int64_numbers: bool,
+    /// Lines and indentation.
+    pub(super) pretty: bool,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawCors {
+    /// Origins of pages that may call, such as `https://app.example.com`; `*` for any, then without credentials.
+    pub(super) origins: Vec<Text<PageOrigin>>,
+    /// Let pages send cookies and authorization.
+    pub(super) credentials: bool,
+    /// How long a browser may remember the answer to a preflight. Without it: as long as the browser likes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_age: Option<Text<Span>>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawStatic {
+    /// The URL path below which the files are served.
+    pub(super) path: Text<UrlPath>,
+    /// The directory; read once when the configuration is loaded.
+    pub(super) dir: Text<PathBuf>,
+}
+
+/// The keys of `limits` are the fields of [`Limits`]; the compiler sees to it that none is missing.
+macro_rules! limits {
+    ($($(#[$doc:meta])* $field:ident: $scalar:ident,)*) => {
+        #[derive(Debug, Serialize, Deserialize, JsonSchema)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct RawLimits {
+            $($(#[$doc])* $field: Text<$scalar>,)*
+        }
+
+        impl From<&Limits> for RawLimits {
+            fn from(limits: &Limits) -> Self {
+                Self { $($field: Text($scalar(limits.$field)),)* }
+            }
+        }
+
+        impl From<RawLimits> for Limits {
+            fn from(raw: RawLimits) -> Self {
+                Self { $($field: raw.$field.0.0,)* }
+            }
+        }
+    };
+}
+
+limits! {
+    /// Largest request message, and the largest request body of a unary call.
+    request_message_bytes_max: Size,
+    /// Largest reply message from an upstream.
+    reply_message_bytes_max: Size,
+    /// Largest sum of a request's header names and values; 431 beyond it.
+    header_bytes_max: Size,
+    /// Most calls in flight on one worker; beyond it a call is refused with UNAVAILABLE.
+    calls_per_worker_max: Count,
+    /// Most client connections on one worker; beyond it a new one is closed.
+    connections_per_worker_max: Count,
+    /// Longest time from accepting a connection to the end of its TLS handshake.
+    handshake_timeout: Period,
+    /// Longest time for the head of an HTTP/1.1 request to arrive.
+    header_timeout: Period,
+    /// Longest silence of a unary request's body.
+    body_timeout: Period,
+    /// Deadline of a unary call for which neither the client nor the route sets one.
+    unary_timeout: Period,
+    /// How long the HTTP status of a stream waits for the first sign of the upstream.
+    stream_head_grace: Span,
+    /// Silence after which an SSE stream carries a comment line.
+    sse_heartbeat: Period,
+    /// The reconnect delay that an SSE stream tells its client, before jitter.
+    sse_retry: Period,
+    /// Time between WebSocket pings.
+    ws_ping: Period,
+    /// Longest wait for the pong of a ping, or for the peer's half of the close handshake.
+    ws_pong_timeout: Period,
+    /// How long a graceful stop waits for calls in flight.
+    drain_timeout: Period,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        (&Limits::default()).into()
+    }
+}
+
+impl RawUpstreamTls {
+    fn is_default(&self) -> bool {
+        self.ca.is_none() && self.server_name.is_none()
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(super) fn connect_timeout() -> Text<Period> {
+    Text(Period(Duration::from_secs(5)))
+}
+
+/// Above the five minutes that grpc-go and the gRPC core allow by default
+/// (github.com/grpc/proposal, A8 and A9: more PINGs end in GOAWAY `too_many_pings`).
+pub(super) fn keepalive() -> Text<Period> {
+    Text(Period(Duration::from_secs(330)))
+}
+
+pub(super) fn keepalive_timeout() -> Text<Period> {
+    Text(Period(Duration::from_secs(20)))
+}
+
+pub(super) fn connections_max() -> Text<Count> {
+    Text(Count(8))
+}
+
+/// A map of names of the user's choice that keeps the file's order.
+#[derive(Debug)]
+pub(super) struct Named<T>(pub(super) Vec<(String, T)>);
+
+impl<T: Serialize> Serialize for Named<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Named<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Entries<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
+            type Value = Named<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Named<T>, A::Error> {
+                let mut named = Vec::new();
+                while let Some(entry) = entries.next_entry()? {
+                    named.push(entry);
+                }
+                Ok(Named(named))
+            }
+        }
+
+        deserializer.deserialize_map(Entries(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Named<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("Named{}", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let value = generator.subschema_for::<T>();
+        json_schema!({ "type": "object", "minProperties": 1, "additionalProperties": value })
+    }
+}

@@ -1,0 +1,300 @@
+//! The file's types → [`Settings`] and back, with the checks that need more than one key.
+//!
+//! Touches neither files nor the net: what a path or a host leads to is found out by whoever opens it.
+
+use std::collections::HashSet;
+
+use super::{
+    check::{Findings, hint},
+    names::{HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
+    raw::*,
+    settings::*,
+    text::{Count, Period, Span, Text},
+};
+
+/// Fills in the defaults, and notes what does not fit together. `cpus` is the default of `workers`.
+pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) -> Settings {
+    addresses(&raw, findings);
+    upstreams(&raw, findings);
+    routes(&raw, findings);
+    assets(&raw, findings);
+    if raw.cors.credentials && raw.cors.origins.iter().any(|origin| origin.0.0 == "*") {
+        findings.fault(
+            "cors.credentials",
+            "any page could call as the user: name the origins instead of `*`, or leave credentials out",
+        );
+    }
+    Settings {
+        listeners: raw.listeners.into_iter().map(Into::into).collect(),
+        admin: raw.admin.map(|admin| admin.address.0),
+        workers: raw.workers.map_or(cpus.max(1), |workers| workers.0.0),
+        upstreams: raw.upstreams.0.into_iter().map(upstream).collect(),
+        routes: raw.routes.into_iter().map(Into::into).collect(),
+        cors: raw.cors.into(),
+        assets: raw.assets.into_iter().map(Into::into).collect(),
+        limits: raw.limits.into(),
+        access_log: raw.access_log,
+    }
+}
+
+/// The file that would resolve to these settings.
+pub(super) fn unresolve(settings: &Settings) -> RawConfig {
+    RawConfig {
+        listeners: settings.listeners.iter().map(Into::into).collect(),
+        admin: settings.admin.map(|address| RawAdmin { address: Text(address) }),
+        workers: Some(Text(Count(settings.workers))),
+        upstreams: Named(settings.upstreams.iter().map(|upstream| (upstream.name.clone(), upstream.into())).collect()),
+        routes: settings.routes.iter().map(Into::into).collect(),
+        cors: (&settings.cors).into(),
+        assets: settings.assets.iter().map(Into::into).collect(),
+        limits: (&settings.limits).into(),
+        access_log: settings.access_log,
+    }
+}
+
+fn addresses(raw: &RawConfig, findings: &mut Findings<'_>) {
+    let listeners = raw.listeners.iter().enumerate().map(|(i, l)| (format!("listeners[{i}].address"), l.address.0));
+    let admin = raw.admin.iter().map(|admin| ("admin.address".to_owned(), admin.address.0));
+    let mut seen = HashSet::new();
+    for (key, address) in listeners.chain(admin) {
+        // Port 0 is another port each time.
+        if address.port() != 0 && !seen.insert(address) {
+            findings.fault(&key, format!("{address} is another listener's address already"));
+        }
+    }
+}
+
+fn upstreams(raw: &RawConfig, findings: &mut Findings<'_>) {
+    for (name, upstream) in &raw.upstreams.0 {
+        let key = format!("upstreams.{name}");
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) {
+            findings.fault(&key, "a name is made of letters, digits, `-`, `_` and `.`");
+        }
+        let sources = [upstream.schema.is_some(), upstream.descriptor_set.is_some(), upstream.protos.is_some()];
+        if sources.into_iter().filter(|given| *given).count() > 1 {
+            findings.fault(&key, "has more than one schema: give one of schema, descriptor_set and protos");
+        }
+        let encrypted = upstream.endpoints.iter().any(|endpoint| matches!(endpoint.0, EndpointUrl::Https { .. }));
+        if !encrypted && (upstream.tls.ca.is_some() || upstream.tls.server_name.is_some()) {
+            findings.fault(&format!("{key}.tls"), "none of the endpoints is `https://`");
+        }
+        let named = raw.routes.iter().any(|route| route.upstream.as_ref() == Some(name));
+        if matches!(upstream.schema, Some(RawSchema::None)) && !named {
+            findings
+                .fault(&format!("{key}.schema"), "without a schema nothing leads here: name the upstream in a route");
+        }
+    }
+}
+
+fn routes(raw: &RawConfig, findings: &mut Findings<'_>) {
+    for (index, route) in raw.routes.iter().enumerate() {
+        let Some(name) = &route.upstream else { continue };
+        let known = || raw.upstreams.0.iter().map(|(name, _)| name.as_str());
+        if !known().any(|known| known == name) {
+            findings.fault(
+                &format!("routes[{index}].upstream"),
+                format!("there is no upstream {name:?}; {}", hint(name, known())),
+            );
+        }
+    }
+}
+
+fn assets(raw: &RawConfig, findings: &mut Findings<'_>) {
+    let mut seen = HashSet::new();
+    for (index, dir) in raw.assets.iter().enumerate() {
+        if !seen.insert(&dir.path.0.0) {
+            findings.fault(&format!("static[{index}].path"), "another directory is served there already");
+        }
+    }
+}
+
+impl From<RawListener> for Listener {
+    fn from(raw: RawListener) -> Self {
+        let tls = raw.tls.map(|tls| match tls {
+            RawServerTls::Development => ServerTls::Development,
+            RawServerTls::Certificates(files) => ServerTls::Files(
+                files.into_iter().map(|files| CertificateFiles { cert: files.cert.0, key: files.key.0 }).collect(),
+            ),
+        });
+        Self { address: raw.address.0, tls, trusted_proxies: plain(raw.trusted_proxies) }
+    }
+}
+
+impl From<&Listener> for RawListener {
+    fn from(listener: &Listener) -> Self {
+        let tls = listener.tls.as_ref().map(|tls| match tls {
+            ServerTls::Development => RawServerTls::Development,
+            ServerTls::Files(files) => RawServerTls::Certificates(
+                files.iter().map(|f| RawCertificate { cert: Text(f.cert.clone()), key: Text(f.key.clone()) }).collect(),
+            ),
+        });
+        Self { address: Text(listener.address), tls, trusted_proxies: texts(&listener.trusted_proxies) }
+    }
+}
+
+fn upstream((name, raw): (String, RawUpstream)) -> Upstream {
+    let schema = match (raw.schema, raw.descriptor_set, raw.protos) {
+        (Some(schema), ..) => schema.into(),
+        (None, Some(path), _) => SchemaSource::DescriptorSet(path.0),
+        (None, None, Some(protos)) => RawSchema::Protos(protos).into(),
+        (None, None, None) => SchemaSource::Reflection,
+    };
+    Upstream {
+        name,
+        endpoints: plain(raw.endpoints),
+        schema,
+        balance: match raw.balance {
+            RawBalance::RoundRobin => Balance::RoundRobin,
+            RawBalance::LeastRequest => Balance::LeastRequest,
+        },
+        tls: UpstreamTls { ca: raw.tls.ca.map(|ca| ca.0), server_name: raw.tls.server_name },
+        connect_timeout: raw.connect_timeout.0.0,
+        keepalive: raw.keepalive.0.0,
+        keepalive_timeout: raw.keepalive_timeout.0.0,
+        connections_max: raw.connections_max.0.0,
+    }
+}
+
+impl From<&Upstream> for RawUpstream {
+    fn from(upstream: &Upstream) -> Self {
+        Self {
+            endpoints: texts(&upstream.endpoints),
+            schema: Some((&upstream.schema).into()),
+            descriptor_set: None,
+            protos: None,
+            balance: match upstream.balance {
+                Balance::RoundRobin => RawBalance::RoundRobin,
+                Balance::LeastRequest => RawBalance::LeastRequest,
+            },
+            tls: RawUpstreamTls {
+                ca: upstream.tls.ca.clone().map(Text),
+                server_name: upstream.tls.server_name.clone(),
+            },
+            connect_timeout: Text(Period(upstream.connect_timeout)),
+            keepalive: Text(Period(upstream.keepalive)),
+            keepalive_timeout: Text(Period(upstream.keepalive_timeout)),
+            connections_max: Text(Count(upstream.connections_max)),
+        }
+    }
+}
+
+impl From<RawSchema> for SchemaSource {
+    fn from(raw: RawSchema) -> Self {
+        match raw {
+            RawSchema::Reflection => Self::Reflection,
+            RawSchema::None => Self::None,
+            RawSchema::Embedded => Self::Embedded(&[]),
+            RawSchema::DescriptorSet(path) => Self::DescriptorSet(path.0),
+            RawSchema::Protos(protos) => Self::Protos { files: plain(protos.files), includes: plain(protos.includes) },
+        }
+    }
+}
+
+impl From<&SchemaSource> for RawSchema {
+    fn from(source: &SchemaSource) -> Self {
+        match source {
+            SchemaSource::Reflection => Self::Reflection,
+            SchemaSource::None => Self::None,
+            SchemaSource::Embedded(_) => Self::Embedded,
+            SchemaSource::DescriptorSet(path) => Self::DescriptorSet(Text(path.clone())),
+            SchemaSource::Protos { files, includes } => {
+                Self::Protos(RawProtos { files: texts(files), includes: texts(includes) })
+            }
+        }
+    }
+}
+
+impl From<RawRoute> for RouteRule {
+    fn from(raw: RawRoute) -> Self {
+        let matches = match raw.matches {
+            RawMatch::Method(name) => RouteMatch::Method(name.0.0),
+            RawMatch::Service(prefix) => RouteMatch::ServicePrefix(prefix.0.0),
+        };
+        let policy = RoutePolicy {
+            upstream: raw.upstream,
+            timeout: raw.timeout.map_or(Timeout::Default, |timeout| timeout.0),
+            request_headers: raw.request_headers.into_iter().map(|name| name.0.0).collect(),
+            response_headers: raw.response_headers.into_iter().map(|name| name.0.0).collect(),
+            output: raw.output.into(),
+            query_token: raw.query_token,
+        };
+        Self { matches, policy }
+    }
+}
+
+impl From<&RouteRule> for RawRoute {
+    fn from(rule: &RouteRule) -> Self {
+        let RoutePolicy { upstream, timeout, request_headers, response_headers, output, query_token } = &rule.policy;
+        let headers = |names: &[String]| names.iter().map(|name| Text(HeaderField(name.clone()))).collect();
+        Self {
+            matches: match &rule.matches {
+                RouteMatch::Method(name) => RawMatch::Method(Text(MethodName(name.clone()))),
+                RouteMatch::ServicePrefix(prefix) => RawMatch::Service(Text(ServicePrefix(prefix.clone()))),
+            },
+            upstream: upstream.clone(),
+            timeout: (*timeout != Timeout::Default).then_some(Text(*timeout)),
+            request_headers: headers(request_headers),
+            response_headers: headers(response_headers),
+            output: (*output).into(),
+            query_token: *query_token,
+        }
+    }
+}
+
+impl From<RawOutput> for OutputSettings {
+    fn from(raw: RawOutput) -> Self {
+        let RawOutput { defaults, enum_numbers, proto_names, int64_numbers, pretty } = raw;
+        Self { defaults, enum_numbers, proto_names, int64_numbers, pretty }
+    }
+}
+
+impl From<OutputSettings> for RawOutput {
+    fn from(output: OutputSettings) -> Self {
+        let OutputSettings { defaults, enum_numbers, proto_names, int64_numbers, pretty } = output;
+        Self { defaults, enum_numbers, proto_names, int64_numbers, pretty }
+    }
+}
+
+impl From<RawCors> for Cors {
+    fn from(raw: RawCors) -> Self {
+        Self {
+            origins: raw.origins.into_iter().map(|origin| origin.0.0).collect(),
+            credentials: raw.credentials,
+            max_age: raw.max_age.map(|age| age.0.0),
+        }
+    }
+}
+
+impl From<&Cors> for RawCors {
+    fn from(cors: &Cors) -> Self {
+        Self {
+            origins: cors.origins.iter().map(|origin| Text(PageOrigin(origin.clone()))).collect(),
+            credentials: cors.credentials,
+            max_age: cors.max_age.map(|age| Text(Span(age))),
+        }
+    }
+}
+
+impl From<RawStatic> for StaticDir {
+    fn from(raw: RawStatic) -> Self {
+        Self { path: raw.path.0.0, files: StaticFiles::Dir(raw.dir.0) }
+    }
+}
+
+impl From<&StaticDir> for RawStatic {
+    fn from(dir: &StaticDir) -> Self {
+        let files = match &dir.files {
+            StaticFiles::Dir(path) => path.clone(),
+            StaticFiles::Embedded(_) => "(compiled in)".into(),
+        };
+        Self { path: Text(UrlPath(dir.path.clone())), dir: Text(files) }
+    }
+}
+
+fn plain<T>(texts: Vec<Text<T>>) -> Vec<T> {
+    texts.into_iter().map(|text| text.0).collect()
+}
+
+fn texts<T: Clone>(values: &[T]) -> Vec<Text<T>> {
+    values.iter().cloned().map(Text).collect()
+}
