@@ -1,0 +1,146 @@
+//! The counters as OpenMetrics: names, labels, help. Reads, never counts.
+
+use std::{
+    fmt, fs,
+    sync::{Arc, OnceLock},
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet},
+    metrics::{MetricType, exemplar::Exemplar},
+    registry::{Registry, Unit},
+};
+
+use super::{
+    Connections,
+    access::AccessLog,
+    meters::{Meters, MethodMeters},
+};
+use crate::status::Origin;
+
+/// Whoever encodes the registry gets the sums of that moment.
+pub(super) fn registry(
+    meters: Arc<Meters>,
+    access: Arc<AccessLog>,
+    connections: Arc<OnceLock<Connections>>,
+) -> Registry {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Sums { meters, access, connections }));
+    registry
+}
+
+struct Sums {
+    meters: Arc<Meters>,
+    access: Arc<AccessLog>,
+    connections: Arc<OnceLock<Connections>>,
+}
+
+impl fmt::Debug for Sums {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sums")
+    }
+}
+
+impl Collector for Sums {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let methods = self.meters.methods();
+        calls(&methods, &mut encoder)?;
+        durations(&methods, &mut encoder)?;
+        self.failures(&mut encoder)?;
+        self.messages(&mut encoder)?;
+        let in_flight = self.meters.in_flight();
+        gauge(&mut encoder, "tidegate_calls_in_flight", "Calls that have begun and not ended", in_flight)?;
+        if let Some(open) = self.connections.get() {
+            let open = i64::try_from(open()).unwrap_or(i64::MAX);
+            gauge(&mut encoder, "tidegate_connections", "Open connections of clients", open)?;
+        }
+        let dropped = self.access.dropped();
+        let mut metric = counter(&mut encoder, "tidegate_access_log_dropped", "Access records that found no room")?;
+        count(&mut metric, dropped)?;
+        if let Some(bytes) = resident_bytes() {
+            gauge(&mut encoder, "process_resident_memory_bytes", "Memory of the process in RAM", bytes)?;
+        }
+        encoder
+            .encode_descriptor("tidegate_build", "What is running", None, MetricType::Info)?
+            .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
+    }
+}
+
+impl Sums {
+    fn failures(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut metric = counter(encoder, "tidegate_call_failures", "Calls that failed, by whose fault it is")?;
+        for (name, origin) in [("client", Origin::Client), ("gateway", Origin::Gateway), ("upstream", Origin::Upstream)]
+        {
+            count(&mut metric.encode_family(&[("origin", name)])?, self.meters.failures(origin))?;
+        }
+        Ok(())
+    }
+
+    fn messages(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let [(messages_in, bytes_in), (messages_out, bytes_out)] = self.meters.messages();
+        for (name, help, sums) in [
+            (
+                "tidegate_messages",
+                "Messages of calls that ended, from clients and to clients",
+                [messages_in, messages_out],
+            ),
+            ("tidegate_message_bytes", "Bytes of those messages", [bytes_in, bytes_out]),
+        ] {
+            let mut metric = counter(encoder, name, help)?;
+            for (direction, sum) in ["in", "out"].into_iter().zip(sums) {
+                count(&mut metric.encode_family(&[("direction", direction)])?, sum)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn calls(methods: &[Arc<MethodMeters>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut metric = counter(encoder, "tidegate_calls", "Calls that ended, by method, dialect and gRPC code")?;
+    for method in methods {
+        for (dialect, code, calls) in method.calls() {
+            let labels = [("method", &*method.name), ("dialect", dialect), ("code", code.name())];
+            count(&mut metric.encode_family(&labels)?, calls)?;
+        }
+    }
+    Ok(())
+}
+
+fn durations(methods: &[Arc<MethodMeters>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Time from a call's head to its end";
+    let mut metric =
+        encoder.encode_descriptor("tidegate_call_duration", help, Some(&Unit::Seconds), MetricType::Histogram)?;
+    for method in methods {
+        let (sum, count, buckets) = method.durations();
+        if count > 0 {
+            let labels = [("method", &*method.name)];
+            metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn counter<'e>(
+    encoder: &'e mut DescriptorEncoder<'_>,
+    name: &'e str,
+    help: &str,
+) -> Result<MetricEncoder<'e>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Counter)
+}
+
+fn count(metric: &mut MetricEncoder<'_>, value: u64) -> fmt::Result {
+    metric.encode_counter(&value, None::<&Exemplar<NoLabelSet, f64>>)
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> fmt::Result {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+}
+
+/// As Linux tells it; elsewhere the metric is left out.
+fn resident_bytes() -> Option<i64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: i64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
