@@ -1,1 +1,18 @@
-//! google.api.http templates and the match table: (verb, path) → route and captures. Knows nothing of bodies and upstreams.
+//! google.api.http templates and the match table: (verb, path) → route and captures. Knows nothing of bodies and
+//! upstreams.
+
+mod build;
+mod captures;
+mod path;
+mod table;
+mod template;
+#[cfg(test)]
+mod tests;
+
+pub use build::{AmbiguousRules, TableBuilder};
+pub use captures::Captures;
+pub use path::{PathError, PathFault, check_path};
+pub use table::{Found, Table};
+pub use template::{Template, TemplateError, TemplateFault};
+
+pub use crate::schema::Verb;

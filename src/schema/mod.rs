@@ -1,1 +1,120 @@
-//! Descriptors from files, proto sources or reflection, merged; methods and their rules. Knows nothing of JSON and HTTP bodies.
+//! Descriptors from files, proto sources or reflection, merged; methods and their rules. Knows nothing of JSON and HTTP
+//! bodies.
+
+mod combine;
+mod compare;
+mod error;
+mod load;
+mod merge;
+mod methods;
+mod raw;
+pub mod reflection;
+mod rules;
+mod set;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, sync::Arc};
+
+use buffa_descriptor::{DescriptorPool, MessageIndex};
+use http::uri::PathAndQuery;
+
+pub use error::{InvalidSet, SchemaError};
+pub use load::load;
+pub use rules::{HttpRule, RuleError, Verb};
+
+/// Always part of a schema: the well-known types, error details and HttpBody, and what `google.api.http` needs.
+const BUILTIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/builtin.binpb"));
+
+/// Largest descriptor set, in bytes: more than any known API has, and its decoded form still fits into memory.
+pub const SET_BYTES_MAX: usize = 64 << 20;
+
+/// The types and methods of all upstreams. Immutable.
+#[derive(Debug)]
+pub struct Schema {
+    pool: Arc<DescriptorPool>,
+    methods: Vec<Method>,
+    by_path: HashMap<Box<str>, MethodId>,
+}
+
+/// A method of one [`Schema`]: its place in [`Schema::methods`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MethodId(pub u32);
+
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// `/pkg.Service/Method`.
+    pub path: PathAndQuery,
+    /// `pkg.Service`.
+    pub service: String,
+    /// `Method`.
+    pub name: String,
+    pub input: MessageIndex,
+    pub output: MessageIndex,
+    pub client_streaming: bool,
+    pub server_streaming: bool,
+    /// Its `idempotency_level` is `NO_SIDE_EFFECTS`.
+    pub no_side_effects: bool,
+    /// With `additional_bindings`, in order.
+    pub rules: Vec<HttpRule>,
+    /// Index of the upstream that it came from.
+    pub upstream: usize,
+}
+
+/// What one upstream brings: a serialized `google.protobuf.FileDescriptorSet`.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Its index, for [`Method::upstream`].
+    pub upstream: usize,
+    /// Its name, for errors.
+    pub name: &'a str,
+    pub set: &'a [u8],
+}
+
+impl Schema {
+    /// Joins the upstreams' sets with what is built in. The services that every gRPC server has of its own (health,
+    /// reflection, channelz) are never among the methods.
+    ///
+    /// # Errors
+    /// A set that is not valid, a symbol that two upstreams define differently, or a service that two have.
+    pub fn merge(sources: &[Source<'_>]) -> Result<Self, SchemaError> {
+        let merged = merge::merge(sources)?;
+        let methods = methods::collect(&merged, sources)?;
+        let by_path =
+            (0..).zip(&methods).map(|(index, method)| (method.path.as_str().into(), MethodId(index))).collect();
+        Ok(Self { pool: Arc::new(merged.pool), methods, by_path })
+    }
+
+    pub fn pool(&self) -> &DescriptorPool {
+        &self.pool
+    }
+
+    /// The same, for who outlives the schema.
+    pub fn shared_pool(&self) -> &Arc<DescriptorPool> {
+        &self.pool
+    }
+
+    pub fn methods(&self) -> &[Method] {
+        &self.methods
+    }
+
+    /// The method of a path, `/pkg.Service/Method`.
+    pub fn method(&self, path: &str) -> Option<MethodId> {
+        self.by_path.get(path).copied()
+    }
+}
+
+impl std::ops::Index<MethodId> for Schema {
+    type Output = Method;
+
+    /// # Panics
+    /// If the id is of another schema.
+    fn index(&self, id: MethodId) -> &Method {
+        &self.methods[id.0 as usize]
+    }
+}
+
+/// True for the services that belong to a gRPC server itself, not to what it serves.
+fn is_infrastructure(service: &str) -> bool {
+    ["grpc.health.", "grpc.reflection.", "grpc.channelz."].iter().any(|package| service.starts_with(package))
+}

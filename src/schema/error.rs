@@ -1,0 +1,63 @@
+//! Why there is no schema. Knows nothing of who asked for one.
+
+use std::path::PathBuf;
+
+use buffa_descriptor::PoolError;
+use thiserror::Error;
+
+use super::{RuleError, SET_BYTES_MAX};
+use crate::status::{Code, Reason, Status};
+
+#[derive(Debug, Error)]
+pub enum SchemaError {
+    #[error("the descriptor set `{path}` cannot be read: {cause}", path = path.display())]
+    Read { path: PathBuf, cause: std::io::Error },
+    #[error("the proto files cannot be compiled: {0}")]
+    Compile(String),
+    #[error("the descriptor set of upstream `{upstream}` is not valid: {fault}")]
+    Invalid { upstream: String, fault: InvalidSet },
+    #[error("the upstreams `{first}` and `{second}` define `{symbol}` differently")]
+    Conflict { symbol: String, first: String, second: String },
+    #[error("the upstreams `{first}` and `{second}` both have the service `{service}`")]
+    DuplicateService { service: String, first: String, second: String },
+    #[error("the upstreams' descriptors do not fit together: {0}")]
+    Unlinked(PoolError),
+    #[error("the HTTP rule of `{method}` of upstream `{upstream}` is not valid: {fault}")]
+    Rule { method: String, upstream: String, fault: RuleError },
+}
+
+/// What is wrong with one set.
+#[derive(Debug, Error)]
+pub enum InvalidSet {
+    #[error("it has {len} bytes, more than the limit of {SET_BYTES_MAX}")]
+    TooLarge { len: usize },
+    #[error("it is not a serialized google.protobuf.FileDescriptorSet, or it is damaged")]
+    NotASet,
+    #[error("it cannot be decoded: {0}")]
+    Decode(buffa::DecodeError),
+    #[error("it has two different files named `{0}`")]
+    TwoFiles(String),
+    #[error("{}", link_text(.error, .missing))]
+    Link { error: PoolError, missing: Vec<String> },
+    #[error("`{0}` is no name of a service or a method")]
+    Name(String),
+}
+
+impl SchemaError {
+    /// UNAVAILABLE, for a call that needs the schema; the text is only logged.
+    pub fn into_status(self) -> Status {
+        Status::gateway(Code::Unavailable, "the schema of the service is not available")
+            .with_reason(Reason::SchemaUnavailable)
+            .with_cause(self)
+    }
+}
+
+/// A type that is not found is most often one of a file that was left out.
+fn link_text(error: &PoolError, missing: &[String]) -> String {
+    if missing.is_empty() {
+        return error.to_string();
+    }
+    let more = if missing.len() > 5 { format!(" and {} more", missing.len() - 5) } else { String::new() };
+    let names: Vec<_> = missing.iter().take(5).map(|name| format!("`{name}`")).collect();
+    format!("{error}; imported files are missing in it: {}{more}", names.join(", "))
+}

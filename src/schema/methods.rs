@@ -1,0 +1,67 @@
+//! The methods that a merged schema exposes.
+
+use std::collections::HashMap;
+
+use buffa_descriptor::{
+    MethodDescriptor,
+    generated::descriptor::{MethodOptions, method_options::IdempotencyLevel},
+};
+use http::uri::PathAndQuery;
+
+use super::{InvalidSet, Method, SchemaError, Source, is_infrastructure, merge::Merged, rules};
+
+/// In the order of the sources and of their files.
+pub(super) fn collect(merged: &Merged, sources: &[Source<'_>]) -> Result<Vec<Method>, SchemaError> {
+    let mut methods = Vec::new();
+    let owners: HashMap<&str, usize> = merged.services.iter().map(|(name, source)| (name.as_str(), *source)).collect();
+    for service in merged.pool.services() {
+        let name = service.full_name();
+        let Some(source) = owners.get(name).and_then(|source| sources.get(*source)) else { continue };
+        if is_infrastructure(name) {
+            continue;
+        }
+        for descriptor in service.methods() {
+            methods.push(method(name, descriptor, source)?);
+        }
+    }
+    Ok(methods)
+}
+
+fn method(service: &str, descriptor: &MethodDescriptor, source: &Source<'_>) -> Result<Method, SchemaError> {
+    let none = MethodOptions::default();
+    let options = descriptor.options().unwrap_or(&none);
+    let name = descriptor.name();
+    let rules = rules::of_method(options).map_err(|fault| SchemaError::Rule {
+        method: format!("{service}.{name}"),
+        upstream: source.name.to_owned(),
+        fault,
+    })?;
+    Ok(Method {
+        path: path(service, name).ok_or_else(|| SchemaError::Invalid {
+            upstream: source.name.to_owned(),
+            fault: InvalidSet::Name(format!("{service}.{name}")),
+        })?,
+        service: service.to_owned(),
+        name: name.to_owned(),
+        input: descriptor.input(),
+        output: descriptor.output(),
+        client_streaming: descriptor.is_client_streaming(),
+        server_streaming: descriptor.is_server_streaming(),
+        no_side_effects: options.idempotency_level == Some(IdempotencyLevel::NO_SIDE_EFFECTS),
+        rules,
+        upstream: source.upstream,
+    })
+}
+
+/// `/pkg.Service/Method`; none where the names are not identifiers, as no compiler would have it.
+fn path(service: &str, method: &str) -> Option<PathAndQuery> {
+    let identifier = |text: &str| {
+        !text.starts_with(|c: char| c.is_ascii_digit())
+            && !text.is_empty()
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    if !service.split('.').all(identifier) || !identifier(method) {
+        return None;
+    }
+    PathAndQuery::try_from(format!("/{service}/{method}")).ok()
+}

@@ -1,0 +1,70 @@
+//! One upstream's files, decoded under limits. Knows nothing of other upstreams.
+
+use std::collections::{HashMap, HashSet};
+
+use buffa_descriptor::{
+    DescriptorPool, PoolError,
+    generated::descriptor::{FileDescriptorProto, FileDescriptorSet},
+};
+
+use super::{InvalidSet, SET_BYTES_MAX, raw};
+
+/// Most memory that the decoded elements of one set may take, in bytes: 8 to 26 times its own size was seen, so the
+/// largest APIs fit; a set that was made to be decoded into far more does not.
+const SET_MEMORY_MAX: usize = 512 << 20;
+
+/// What options are made of: every set has a copy of it, of one version or another.
+const DESCRIPTOR_PROTO: &str = "google/protobuf/descriptor.proto";
+
+/// Decodes a set: each file once, without source information.
+pub(super) fn decode(set: &[u8]) -> Result<Vec<FileDescriptorProto>, InvalidSet> {
+    if set.len() > SET_BYTES_MAX {
+        return Err(InvalidSet::TooLarge { len: set.len() });
+    }
+    let set = raw::without_source_info(set).map_err(|raw::Damaged| InvalidSet::NotASet)?;
+    let options = buffa::DecodeOptions::new().with_element_memory_limit(SET_MEMORY_MAX);
+    let decoded: FileDescriptorSet = options.decode_from_slice(&set).map_err(InvalidSet::Decode)?;
+    unique(decoded.file)
+}
+
+/// Leaves out repetitions of a file.
+fn unique(all: Vec<FileDescriptorProto>) -> Result<Vec<FileDescriptorProto>, InvalidSet> {
+    let mut files: Vec<FileDescriptorProto> = Vec::with_capacity(all.len());
+    let mut seen = HashMap::new();
+    for file in all {
+        let name = file.name.clone().unwrap_or_default();
+        match seen.get(&name).and_then(|index: &usize| files.get(*index)) {
+            Some(first) if *first == file => {}
+            Some(_) => return Err(InvalidSet::TwoFiles(name)),
+            None => {
+                seen.insert(name, files.len());
+                files.push(file);
+            }
+        }
+    }
+    Ok(files)
+}
+
+/// Drops what is built in anyway and would only differ by version.
+pub(super) fn drop_descriptor_proto(files: &mut Vec<FileDescriptorProto>) {
+    files.retain(|file| file.name.as_deref() != Some(DESCRIPTOR_PROTO));
+}
+
+/// Links files.
+pub(super) fn link(files: Vec<FileDescriptorProto>) -> Result<DescriptorPool, PoolError> {
+    DescriptorPool::new(FileDescriptorSet { file: files, ..FileDescriptorSet::default() })
+}
+
+/// Imports that neither `files` nor what is built in have.
+pub(super) fn missing_imports(files: &[FileDescriptorProto], builtin: &[FileDescriptorProto]) -> Vec<String> {
+    let present: HashSet<&str> = files.iter().chain(builtin).filter_map(|file| file.name.as_deref()).collect();
+    let mut missing: Vec<String> = files
+        .iter()
+        .flat_map(|file| &file.dependency)
+        .filter(|import| !present.contains(import.as_str()))
+        .cloned()
+        .collect();
+    missing.sort();
+    missing.dedup();
+    missing
+}

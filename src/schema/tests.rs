@@ -1,0 +1,396 @@
+//! Merging, rules and loading.
+
+use std::fmt::Write;
+
+use buffa::Message as _;
+use buffa_descriptor::generated::descriptor::{
+    DescriptorProto, Edition, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
+    ServiceDescriptorProto, field_descriptor_proto::Type,
+};
+use protox::file::{ChainFileResolver, DescriptorSetFileResolver, File, FileResolver, GoogleFileResolver};
+
+use super::*;
+use crate::{
+    config::SchemaSource,
+    status::{Code, Reason},
+};
+
+const TEST_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/test.binpb"));
+const MERGE: &str = include_str!("../../tests/data/schema/merge.txt");
+
+/// Proto files in memory, by name.
+struct Memory(Vec<(String, String)>);
+
+impl FileResolver for Memory {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        let found = self.0.iter().find(|(own, _)| own == name);
+        let (_, text) = found.ok_or_else(|| protox::Error::file_not_found(name))?;
+        File::from_source(name, text)
+    }
+}
+
+fn compile(files: &[(&str, &str)]) -> Vec<u8> {
+    let with_syntax = |text: &str| {
+        if text.trim_start().starts_with("syntax") { text.to_owned() } else { format!("syntax = \"proto3\";{text}") }
+    };
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(Memory(files.iter().map(|(name, text)| ((*name).to_owned(), with_syntax(text))).collect()));
+    resolver.add(GoogleFileResolver::new());
+    resolver.add(DescriptorSetFileResolver::decode(BUILTIN).unwrap());
+    let mut compiler = protox::Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true).include_source_info(true);
+    compiler.open_files(files.iter().map(|(name, _)| name)).unwrap_or_else(|error| panic!("{error:?}"));
+    compiler.encode_file_descriptor_set()
+}
+
+fn merge_one(set: &[u8]) -> Result<Schema, SchemaError> {
+    Schema::merge(&[Source { upstream: 0, name: "one", set }])
+}
+
+fn describe(result: Result<Schema, SchemaError>, names: &[&str]) -> String {
+    let schema = match result {
+        Ok(schema) => schema,
+        Err(error) => return error.to_string(),
+    };
+    let mut out = String::new();
+    for method in schema.methods() {
+        write!(out, "{} {}", names[method.upstream], method.path).unwrap();
+        for (is, word) in [
+            (method.client_streaming, " stream>"),
+            (method.server_streaming, " >stream"),
+            (method.no_side_effects, " safe"),
+        ] {
+            out.push_str(if is { word } else { "" });
+        }
+        out.push('\n');
+    }
+    if out.is_empty() { "nothing".to_owned() } else { out.trim_end().to_owned() }
+}
+
+#[test]
+fn upstreams_are_joined_or_told_apart() {
+    let mut cases = 0;
+    for case in MERGE.split("\n=== ").skip(1) {
+        let (inputs, expected) = case.split_once(">>>\n").unwrap();
+        let mut upstreams: Vec<(&str, Vec<(&str, &str)>)> = Vec::new();
+        for input in inputs.split("\n--- ").skip(1) {
+            let (head, text) = input.split_once('\n').unwrap();
+            let (upstream, file) = head.split_once(' ').unwrap();
+            if upstreams.last().is_none_or(|(last, _)| *last != upstream) {
+                upstreams.push((upstream, Vec::new()));
+            }
+            upstreams.last_mut().unwrap().1.push((file, text));
+        }
+        let names: Vec<_> = upstreams.iter().map(|(name, _)| *name).collect();
+        let sets: Vec<_> = upstreams.iter().map(|(_, files)| compile(files)).collect();
+        let sources: Vec<_> =
+            (0..).zip(names.iter().zip(&sets)).map(|(upstream, (name, set))| Source { upstream, name, set }).collect();
+        let name = inputs.lines().next().unwrap();
+        assert_eq!(describe(Schema::merge(&sources), &names), expected.trim(), "{name}");
+        cases += 1;
+    }
+    assert!(cases >= 17);
+}
+
+#[test]
+fn rules_are_read_with_their_additional_bindings_in_order() {
+    let schema = merge_one(TEST_SET).unwrap();
+    let rules = |path: &str| {
+        let method = &schema[schema.method(path).unwrap()];
+        let describe = |rule: &HttpRule| {
+            let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            format!("{} {} {} {}", rule.verb, rule.template, or_none(&rule.body), or_none(&rule.response_body))
+        };
+        method.rules.iter().map(describe).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        rules("/tidegate.test.v1.Rules/A1"),
+        ["GET /a1/{s} - -", "GET /a1alt/{n.s} - -", "POST /a1 * -", "POST /a1n n -"]
+    );
+    assert_eq!(rules("/tidegate.test.v1.Rules/C3"), ["REPORT /c3/{s} - -"]);
+    assert_eq!(rules("/tidegate.test.v1.RulesExtra/R2"), ["POST /r2 * rs"]);
+    assert_eq!(rules("/tidegate.test.v1.Echo/Bare"), [""; 0]);
+    assert_eq!(rules("/tidegate.test.v1.Rules/B8"), ["PATCH /b8/{thing.name=things/*} thing -"]);
+    let say = &schema[schema.method("/tidegate.test.v1.Echo/Say").unwrap()];
+    assert!(say.no_side_effects);
+    assert_eq!(schema.pool().message(say.input).full_name(), "tidegate.test.v1.Msg");
+    assert_eq!(schema.method("tidegate.test.v1.Echo/Say"), None);
+}
+
+#[test]
+fn rules_that_are_none_are_refused_with_the_method() {
+    let with = |option: &str| {
+        compile(&[(
+            "a.proto",
+            &format!(
+                "package a; import \"google/api/annotations.proto\"; message M {{}}
+                 service S {{ rpc A(M) returns (M) {{ option (google.api.http) = {{ {option} }}; }} }}"
+            ),
+        )])
+    };
+    for (option, expected) in [
+        ("custom { kind: 'A B' path: '/a' }", Err("the custom kind `A B` is no HTTP method")),
+        ("custom { kind: '' path: '/a' }", Err("the custom kind `` is no HTTP method")),
+        (
+            "get: '/a' additional_bindings { get: '/b' additional_bindings { get: '/c' } }",
+            Err("additional bindings have additional bindings of their own"),
+        ),
+        ("custom { kind: '*' path: '/a' }", Ok("* /a")),
+        ("additional_bindings { put: '/b' }", Ok("PUT /b")),
+        ("body: '*'", Ok("")),
+    ] {
+        let got = merge_one(&with(option)).map(|schema| {
+            let rules = &schema.methods()[0].rules;
+            rules.iter().map(|rule| format!("{} {}", rule.verb, rule.template)).collect::<Vec<_>>().join(",")
+        });
+        let expected = expected
+            .map(str::to_owned)
+            .map_err(|fault| format!("the HTTP rule of `a.S.A` of upstream `one` is not valid: {fault}"));
+        assert_eq!(got.map_err(|error| error.to_string()), expected, "{option}");
+    }
+}
+
+#[test]
+fn sets_that_are_none_are_told_with_the_upstream() {
+    let missing = {
+        let set = compile(&[
+            ("b.proto", "package b; message M {}"),
+            ("a.proto", "package a; import \"b.proto\"; message N { b.M m = 1; }"),
+        ]);
+        let mut set = FileDescriptorSet::decode_from_slice(&set).unwrap();
+        set.file.retain(|file| file.name.as_deref() != Some("b.proto"));
+        set.encode_to_vec()
+    };
+    let file = |name: &str, message: &str| FileDescriptorProto {
+        name: Some(name.to_owned()),
+        message_type: vec![DescriptorProto { name: Some(message.to_owned()), ..Default::default() }],
+        ..Default::default()
+    };
+    let set = |file: Vec<FileDescriptorProto>| FileDescriptorSet { file, ..Default::default() }.encode_to_vec();
+    let spaced = FileDescriptorProto {
+        service: vec![ServiceDescriptorProto {
+            name: Some("S /x".to_owned()),
+            method: vec![MethodDescriptorProto {
+                name: Some("A".to_owned()),
+                input_type: Some(".M".to_owned()),
+                output_type: Some(".M".to_owned()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..file("s", "M")
+    };
+    for (bytes, expected) in [
+        (
+            b"syntax = \"proto3\";".to_vec(),
+            "it is not a serialized google.protobuf.FileDescriptorSet, or it is damaged",
+        ),
+        (vec![0x0a, 5, 1], "it is not a serialized google.protobuf.FileDescriptorSet, or it is damaged"),
+        (vec![0; SET_BYTES_MAX + 1], "it has 67108865 bytes, more than the limit of 67108864"),
+        (set(vec![file("a", "M"), file("a", "N")]), "it has two different files named `a`"),
+        (set(vec![file("a", "M"), file("b", "M")]), "duplicate symbol name \"M\""),
+        (missing, "unresolved type name \".b.M\" on field a.N.m; imported files are missing in it: `b.proto`"),
+        (set(vec![spaced]), "`S /x.A` is no name of a service or a method"),
+    ] {
+        let error = merge_one(&bytes).unwrap_err();
+        assert_eq!(error.to_string(), format!("the descriptor set of upstream `one` is not valid: {expected}"));
+        let status = error.into_status();
+        assert_eq!((status.code(), status.reason()), (Code::Unavailable, Some(Reason::SchemaUnavailable)));
+        assert_eq!(status.message(), "the schema of the service is not available");
+    }
+}
+
+#[test]
+fn a_set_without_its_imports_loads_where_they_are_built_in() {
+    let set = compile(&[(
+        "a.proto",
+        "package a; import \"google/protobuf/timestamp.proto\"; import \"google/api/annotations.proto\";
+         message M { google.protobuf.Timestamp t = 1; }
+         service S { rpc A(M) returns (M) { option (google.api.http) = { get: '/a' }; } }",
+    )]);
+    let mut set = FileDescriptorSet::decode_from_slice(&set).unwrap();
+    set.file.retain(|file| file.name.as_deref() == Some("a.proto"));
+    let schema = merge_one(&set.encode_to_vec()).unwrap();
+    assert_eq!(schema.methods()[0].rules.len(), 1);
+}
+
+#[test]
+fn a_repeated_file_and_an_empty_set_are_fine() {
+    let twice = [TEST_SET, TEST_SET].concat();
+    assert_eq!(merge_one(&twice).unwrap().methods().len(), merge_one(TEST_SET).unwrap().methods().len());
+    assert!(merge_one(&[]).unwrap().methods().is_empty());
+    assert!(Schema::merge(&[]).unwrap().pool().message_by_name("google.protobuf.Timestamp").is_some());
+}
+
+#[test]
+fn what_another_compiler_leaves_out_makes_no_difference() {
+    // `json_name` and `syntax` are written by some compilers only.
+    let set =
+        compile(&[("a.proto", "package a; message M { string two_words = 1; repeated int32 n = 2 [packed = true]; }")]);
+    let mut bare = FileDescriptorSet::decode_from_slice(&set).unwrap();
+    for field in bare.file.iter_mut().flat_map(|file| &mut file.message_type).flat_map(|message| &mut message.field) {
+        assert!(field.json_name.take().is_some());
+        field.options = Default::default();
+    }
+    let bare = bare.encode_to_vec();
+    assert_ne!(set, bare);
+    let source = |upstream, set| Source { upstream, name: "x", set };
+    assert!(Schema::merge(&[source(0, &set), source(1, &bare)]).is_ok());
+}
+
+#[test]
+fn editions_are_understood() {
+    use buffa_descriptor::generated::descriptor::{FeatureSet, FieldOptions, feature_set::FieldPresence};
+    let implicit = FieldOptions {
+        features: FeatureSet { field_presence: Some(FieldPresence::IMPLICIT), ..Default::default() }.into(),
+        ..Default::default()
+    };
+    let field = |name: &str, number, options: FieldOptions| FieldDescriptorProto {
+        name: Some(name.to_owned()),
+        number: Some(number),
+        r#type: Some(Type::TYPE_STRING),
+        options: options.into(),
+        ..Default::default()
+    };
+    let file = FileDescriptorProto {
+        name: Some("e.proto".to_owned()),
+        syntax: Some("editions".to_owned()),
+        edition: Some(Edition::EDITION_2023),
+        message_type: vec![DescriptorProto {
+            name: Some("M".to_owned()),
+            field: vec![field("a", 1, FieldOptions::default()), field("b", 2, implicit)],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let schema = merge_one(&FileDescriptorSet { file: vec![file], ..Default::default() }.encode_to_vec()).unwrap();
+    let message = schema.pool().message_by_name("M").unwrap();
+    assert_ne!(message.field(1).unwrap().presence(), message.field(2).unwrap().presence());
+}
+
+#[test]
+fn damaged_sets_are_refused_or_loaded_but_never_panic() {
+    use proptest::test_runner::{Config, TestRunner};
+    let whole = compile(&[
+        (
+            "b.proto",
+            "package b; message M { string a = 1; map<string, M> m = 2; enum E { Z = 0; } oneof o { E e = 3; } }",
+        ),
+        (
+            "a.proto",
+            "package a; import \"b.proto\"; import \"google/api/annotations.proto\";
+          service S { rpc A(b.M) returns (b.M) {
+            option (google.api.http) = { get: '/{a}' additional_bindings { put: '/' } }; } }",
+        ),
+    ]);
+    // Only the two own files, so that most damage hits them.
+    let mut set = FileDescriptorSet::decode_from_slice(&whole).unwrap();
+    set.file.retain(|file| file.name.as_deref().is_some_and(|name| name.len() == 7));
+    let set = set.encode_to_vec();
+    let strategy = proptest::collection::vec((0..set.len(), proptest::num::u8::ANY), 1..4);
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::with_cases(300) });
+    let result = runner.run(&strategy, |damage| {
+        let mut damaged = set.clone();
+        for (at, byte) in damage {
+            damaged[at] = byte;
+        }
+        if let Err(error) = merge_one(&damaged) {
+            let _ = error.to_string();
+        }
+        let _ = merge_one(&damaged[..damaged.len() / 2]);
+        Ok(())
+    });
+    result.unwrap();
+}
+
+#[test]
+fn five_thousand_methods_load() {
+    let message = |name: String| DescriptorProto {
+        name: Some(name),
+        field: (1..20)
+            .map(|number| FieldDescriptorProto {
+                name: Some(format!("field_{number}")),
+                number: Some(number),
+                r#type: Some(Type::TYPE_STRING),
+                ..Default::default()
+            })
+            .collect(),
+        ..Default::default()
+    };
+    let file = |index: usize| FileDescriptorProto {
+        name: Some(format!("f{index}.proto")),
+        package: Some(format!("p{index}")),
+        syntax: Some("proto3".to_owned()),
+        message_type: (0..100).map(|index| message(format!("M{index}"))).collect(),
+        service: vec![ServiceDescriptorProto {
+            name: Some("S".to_owned()),
+            method: (0..50)
+                .map(|method| MethodDescriptorProto {
+                    name: Some(format!("A{method}")),
+                    input_type: Some(format!(".p{index}.M{method}")),
+                    output_type: Some(format!(".p{index}.M{}", method + 50)),
+                    ..Default::default()
+                })
+                .collect(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let set = FileDescriptorSet { file: (0..100).map(file).collect(), ..Default::default() }.encode_to_vec();
+    let schema = merge_one(&set).unwrap();
+    assert_eq!(schema.methods().len(), 5000);
+    let last = schema.method("/p99.S/A49").unwrap();
+    assert_eq!(schema.pool().message(schema[last].output).full_name(), "p99.M99");
+}
+
+#[test]
+fn proto_sources_are_compiled_with_what_is_built_in() {
+    let dir = tempdir("protos");
+    std::fs::create_dir_all(dir.join("x")).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.join(name), text).unwrap();
+    write("x/b.proto", "syntax = \"proto3\"; package b; message M {}");
+    write(
+        "x/a.proto",
+        "syntax = \"proto3\"; package a; import \"x/b.proto\"; import \"google/api/annotations.proto\";
+         service S { rpc A(b.M) returns (b.M) { option (google.api.http) = { get: \"/a\" }; } }",
+    );
+    let source = |file: &str, includes: &[&str]| SchemaSource::Protos {
+        files: vec![dir.join(file)],
+        includes: includes.iter().map(|include| dir.join(include)).collect(),
+    };
+    let set = load(&source("x/a.proto", &[""])).unwrap().unwrap();
+    assert_eq!(merge_one(&set).unwrap().methods()[0].rules.len(), 1);
+    // Without includes, the file's own directory is one.
+    assert!(load(&source("x/b.proto", &[])).unwrap().is_some());
+    let error = load(&source("x/a.proto", &[])).unwrap_err().to_string();
+    assert_eq!(error, "the proto files cannot be compiled: a.proto:1:31: import 'x/b.proto' not found");
+    write("bad.proto", "syntax = \"proto3\";\nmessage M { strin a = 1; }\n");
+    let error = load(&source("bad.proto", &[])).unwrap_err().to_string();
+    assert!(error.starts_with("the proto files cannot be compiled: bad.proto:2:13: "), "{error}");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn sets_come_from_files_and_from_the_program_itself() {
+    let dir = tempdir("sets");
+    let path = dir.join("test.binpb");
+    let source = SchemaSource::DescriptorSet(path.clone());
+    let error = load(&source).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("the descriptor set `{}` cannot be read: ", path.display())), "{error}");
+    std::fs::write(&path, TEST_SET).unwrap();
+    assert_eq!(load(&source).unwrap().as_deref(), Some(TEST_SET));
+    let sparse = std::fs::File::create(&path).unwrap();
+    sparse.set_len(100 << 20).unwrap();
+    let error = load(&source).unwrap_err().to_string();
+    assert!(error.ends_with("it has 104857600 bytes, more than the limit of 67108864"), "{error}");
+    assert_eq!(load(&SchemaSource::Embedded(TEST_SET)).unwrap().as_deref(), Some(TEST_SET));
+    assert_eq!(load(&SchemaSource::Reflection).unwrap(), None);
+    assert_eq!(load(&SchemaSource::None).unwrap(), None);
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+fn tempdir(name: &str) -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!("tidegate-schema-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
+}
