@@ -1,0 +1,223 @@
+//! What all workers share of one upstream: its endpoints, how they are verified, and what is known of them.
+//!
+//! Opens no connection; immutable but for the counters.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use http::uri::{Authority, Scheme};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject},
+};
+use rustls_platform_verifier::BuilderVerifierExt;
+use thiserror::Error;
+
+use crate::config::{Balance, EndpointUrl, Upstream, UpstreamTls};
+
+/// From half a minute to half an hour.
+const KEEPALIVE_DOUBLINGS_MAX: u32 = 6;
+
+/// One upstream as every worker sees it.
+pub struct Cluster {
+    pub(super) name: String,
+    pub(super) endpoints: Vec<Endpoint>,
+    pub(super) policy: Policy,
+    /// Where any endpoint is `https://`.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    seed: AtomicU64,
+}
+
+/// How connections are opened, kept and chosen.
+#[derive(Debug)]
+pub(super) struct Policy {
+    pub(super) balance: Balance,
+    pub(super) connect_timeout: Duration,
+    pub(super) keepalive: Duration,
+    pub(super) keepalive_timeout: Duration,
+    pub(super) connections_max: usize,
+}
+
+/// One server of an upstream, with what every request to it has in common.
+pub(super) struct Endpoint {
+    pub(super) url: String,
+    pub(super) address: Address,
+    /// The name to verify, where it is `https://`.
+    pub(super) server_name: Option<ServerName<'static>>,
+    pub(super) scheme: Scheme,
+    pub(super) authority: Authority,
+    /// Connections open on all workers.
+    pub(super) connected: AtomicUsize,
+    /// Attempts to connect that failed since one last succeeded, on all workers.
+    pub(super) failures: AtomicUsize,
+    /// How often the keepalive interval was doubled.
+    slower: AtomicU32,
+}
+
+pub(super) enum Address {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+/// An endpoint for the admin page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndpointState<'a> {
+    pub url: &'a str,
+    /// Connections open on all workers.
+    pub connected: usize,
+    /// Attempts to connect that failed since one last succeeded, on all workers.
+    pub consecutive_failures: usize,
+}
+
+/// Why an upstream cannot be built from its settings.
+#[derive(Debug, Error)]
+pub enum ClusterError {
+    #[error("upstream {upstream:?} has no endpoints")]
+    NoEndpoints { upstream: String },
+    #[error("upstream {upstream:?}: {host:?} is no host name or address")]
+    Host { upstream: String, host: String },
+    #[error("upstream {upstream:?}: {name:?} is no name that a certificate can be verified against")]
+    ServerName { upstream: String, name: String },
+    #[error("upstream {upstream:?}: cannot read trusted roots from {}: {reason}", path.display())]
+    Roots { upstream: String, path: PathBuf, reason: String },
+    #[error("upstream {upstream:?}: cannot set up TLS")]
+    Tls { upstream: String, source: rustls::Error },
+}
+
+impl Cluster {
+    /// Reads the trusted roots, and checks what can be checked without connecting.
+    ///
+    /// # Errors
+    /// Settings that no connection could ever be made with.
+    pub fn new(settings: &Upstream) -> Result<Arc<Self>, ClusterError> {
+        if settings.endpoints.is_empty() {
+            return Err(ClusterError::NoEndpoints { upstream: settings.name.clone() });
+        }
+        let endpoints =
+            settings.endpoints.iter().map(|url| Endpoint::new(url, settings)).collect::<Result<Vec<_>, _>>()?;
+        let encrypted = endpoints.iter().any(|endpoint| endpoint.server_name.is_some());
+        Ok(Arc::new(Self {
+            name: settings.name.clone(),
+            tls: if encrypted { Some(Arc::new(client_config(&settings.name, &settings.tls)?)) } else { None },
+            endpoints,
+            policy: Policy {
+                balance: settings.balance,
+                connect_timeout: settings.connect_timeout,
+                keepalive: settings.keepalive,
+                keepalive_timeout: settings.keepalive_timeout,
+                connections_max: settings.connections_max.max(1),
+            },
+            seed: AtomicU64::new(RandomState::new().hash_one(&settings.name)),
+        }))
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The endpoints as they are now.
+    pub fn endpoints(&self) -> impl ExactSizeIterator<Item = EndpointState<'_>> {
+        self.endpoints.iter().map(|endpoint| EndpointState {
+            url: &endpoint.url,
+            connected: endpoint.connected.load(Ordering::Relaxed),
+            consecutive_failures: endpoint.failures.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Another one for each pool, so that workers neither start with the same endpoint nor knock at the same moment.
+    pub(super) fn next_seed(&self) -> u64 {
+        self.seed.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Endpoint {
+    fn new(url: &EndpointUrl, settings: &Upstream) -> Result<Self, ClusterError> {
+        let (text, scheme, address) = match url {
+            EndpointUrl::Http { host, port } => (None, Scheme::HTTP, Address::tcp(host, *port)),
+            EndpointUrl::Https { host, port } => (None, Scheme::HTTPS, Address::tcp(host, *port)),
+            EndpointUrl::Unix(path) => {
+                (Some(format!("unix:{}", path.display())), Scheme::HTTP, Address::Unix(path.clone()))
+            }
+        };
+        let authority = address
+            .authority()
+            .ok_or_else(|| ClusterError::Host { upstream: settings.name.clone(), host: address.host().to_owned() })?;
+        let server_name = if scheme == Scheme::HTTPS { Some(server_name(&address, settings)?) } else { None };
+        let url = text.unwrap_or_else(|| format!("{scheme}://{authority}"));
+        let (connected, failures, slower) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicU32::new(0));
+        Ok(Self { url, address, server_name, scheme, authority, connected, failures, slower })
+    }
+
+    /// Time between PINGs: doubled for each time that the server complained of them (gRPC A8, client-side keepalive).
+    pub(super) fn keepalive(&self, policy: &Policy) -> Duration {
+        policy.keepalive.saturating_mul(1 << self.slower.load(Ordering::Relaxed).min(KEEPALIVE_DOUBLINGS_MAX))
+    }
+
+    pub(super) fn slow_keepalive(&self) {
+        self.slower.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Address {
+    /// IPv6 literals stand in brackets in a URL, and without them everywhere else.
+    fn tcp(host: &str, port: u16) -> Self {
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        Self::Tcp { host: bare.to_owned(), port }
+    }
+
+    fn host(&self) -> &str {
+        match self {
+            Self::Tcp { host, .. } => host,
+            Self::Unix(_) => "localhost",
+        }
+    }
+
+    /// The `:authority` of requests. A socket file has no name of its own; "localhost" is what gRPC servers accept.
+    fn authority(&self) -> Option<Authority> {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}").parse().ok(),
+            Self::Tcp { host, port } => format!("{host}:{port}").parse().ok(),
+            Self::Unix(_) => Some(Authority::from_static("localhost")),
+        }
+    }
+}
+
+fn server_name(address: &Address, settings: &Upstream) -> Result<ServerName<'static>, ClusterError> {
+    let name = settings.tls.server_name.as_deref().unwrap_or_else(|| address.host());
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| ClusterError::ServerName { upstream: settings.name.clone(), name: name.to_owned() })
+}
+
+fn client_config(upstream: &str, tls: &UpstreamTls) -> Result<ClientConfig, ClusterError> {
+    let failed = |source| ClusterError::Tls { upstream: upstream.to_owned(), source };
+    // The provider is named here, so that no other crate's default can take its place.
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder =
+        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)?;
+    let mut config = match &tls.ca {
+        Some(path) => builder.with_root_certificates(roots(upstream, path)?).with_no_client_auth(),
+        None => builder.with_platform_verifier().map_err(failed)?.with_no_client_auth(),
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(config)
+}
+
+fn roots(upstream: &str, path: &PathBuf) -> Result<RootCertStore, ClusterError> {
+    let failed = |reason: String| ClusterError::Roots { upstream: upstream.to_owned(), path: path.clone(), reason };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
+        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(failed("it holds no certificate".to_owned()));
+    }
+    Ok(roots)
+}

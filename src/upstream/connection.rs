@@ -1,0 +1,299 @@
+//! One HTTP/2 connection: its streams' count, its keepalive, its end. Knows nothing of other connections.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{
+    Ping, PingPong, SendStream,
+    client::{Connection, ResponseFuture, SendRequest},
+};
+use http::Request;
+use tokio::{
+    sync::Notify,
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::{
+    cluster::Endpoint,
+    connect::{Dialed, Wire},
+    pool::Shared,
+    request::Outgoing,
+};
+use crate::status::{Code, Reason, Status};
+
+/// Calls that wait for a connection or a stream, in the order of their coming.
+#[derive(Default)]
+pub(super) struct Line {
+    pub(super) waiting: AtomicUsize,
+    pub(super) freed: Notify,
+}
+
+/// A connection as the pool sees it.
+pub(super) struct Link {
+    /// Index of the endpoint in its cluster.
+    pub(super) endpoint: usize,
+    /// None once no call may begin here. While it is there, h2 keeps an idle connection open.
+    sender: Mutex<Option<Sender>>,
+    /// Invariant: changed upward only under the pool's lock.
+    in_flight: AtomicUsize,
+    /// What the peer allows (RFC 9113 §5.1.2).
+    streams_max: AtomicUsize,
+    /// Bytes have arrived since this was last cleared.
+    heard: Arc<AtomicBool>,
+    line: Arc<Line>,
+}
+
+struct Sender {
+    requests: SendRequest<Bytes>,
+    /// Sends nothing, so that asking it for errors touches no stream's waker.
+    probe: SendRequest<Bytes>,
+}
+
+/// A call that has its stream.
+pub(super) struct Begun {
+    pub(super) response: ResponseFuture,
+    pub(super) stream: SendStream<Bytes>,
+    pub(super) lease: Lease,
+}
+
+/// One stream of a connection; given back when dropped.
+pub(super) struct Lease(Arc<Link>);
+
+pub(super) enum BeginError {
+    /// The connection takes no more calls; nothing was sent.
+    Retired,
+    /// The call cannot be sent over any connection.
+    Unsendable(Status),
+}
+
+impl Link {
+    pub(super) fn new(
+        endpoint: usize,
+        dialed: Dialed,
+        line: Arc<Line>,
+        pool: Weak<Shared>,
+        pace: Pace,
+    ) -> (Arc<Self>, Driver) {
+        let Dialed { sender, mut connection, heard } = dialed;
+        let probe = sender.clone();
+        let streams_max = connection.max_concurrent_send_streams();
+        let link = Arc::new(Self {
+            endpoint,
+            sender: Mutex::new(Some(Sender { requests: sender, probe })),
+            in_flight: AtomicUsize::new(0),
+            streams_max: AtomicUsize::new(streams_max),
+            heard,
+            line,
+        });
+        let keepalive = connection.ping_pong().map(|pings| Keepalive::new(pings, pace));
+        let driver = Driver { connection, link: Arc::clone(&link), keepalive, streams_max, pool };
+        (link, driver)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.in_flight() < self.streams_max.load(Ordering::Acquire)
+    }
+
+    /// Opens a stream for a call: its HEADERS are sent, not yet its end.
+    pub(super) fn begin(self: &Arc<Self>, call: &Outgoing, endpoint: &Endpoint) -> Result<Begun, BeginError> {
+        let mut sender = lock(&self.sender);
+        let Some(Sender { requests, .. }) = sender.as_mut() else { return Err(BeginError::Retired) };
+        let mut sent = requests.send_request(head(call, endpoint)?, false);
+        if sent.as_ref().is_err_and(is_users) {
+            // h2 refuses one handle two streams that wait to be opened at the peer's limit; a fresh one has none.
+            *requests = requests.clone();
+            sent = requests.send_request(head(call, endpoint)?, false);
+        }
+        match sent {
+            Ok((response, stream)) => {
+                self.in_flight.fetch_add(1, Ordering::AcqRel);
+                Ok(Begun { response, stream, lease: Lease(Arc::clone(self)) })
+            }
+            Err(error) if is_users(&error) => Err(BeginError::Unsendable(unsendable(error))),
+            Err(_) => {
+                *sender = None;
+                Err(BeginError::Retired)
+            }
+        }
+    }
+
+    /// Takes no more calls; those in flight go on, and the connection closes after the last.
+    pub(super) fn retire(&self) {
+        lock(&self.sender).take();
+    }
+
+    /// Why no more calls may begin here, where that is so.
+    fn retirement(&self) -> Option<h2::Error> {
+        let mut context = Context::from_waker(Waker::noop());
+        match lock(&self.sender).as_mut()?.probe.poll_ready(&mut context) {
+            Poll::Ready(Err(error)) => Some(error),
+            Poll::Ready(Ok(())) | Poll::Pending => None,
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if self.0.line.waiting.load(Ordering::Acquire) > 0 {
+            self.0.line.freed.notify_one();
+        }
+    }
+}
+
+/// Never poisoned to any harm: no invariant is broken half-way under these locks.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn head(call: &Outgoing, endpoint: &Endpoint) -> Result<Request<()>, BeginError> {
+    call.request(endpoint).map_err(|error| BeginError::Unsendable(unsendable(error)))
+}
+
+/// True for what h2 refuses to send, whatever the connection.
+fn is_users(error: &h2::Error) -> bool {
+    !error.is_go_away() && !error.is_reset() && !error.is_io()
+}
+
+fn unsendable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Status {
+    Status::gateway(Code::Internal, "the call's metadata cannot be sent over HTTP/2")
+        .with_reason(Reason::Internal)
+        .with_cause(cause)
+}
+
+/// Moves a connection's bytes until it ends; the one task of a connection.
+pub(super) struct Driver {
+    connection: Connection<Wire, Bytes>,
+    link: Arc<Link>,
+    keepalive: Option<Keepalive>,
+    streams_max: usize,
+    pool: Weak<Shared>,
+}
+
+impl Future for Driver {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Poll::Ready(outcome) = Pin::new(&mut this.connection).poll(cx) {
+            return Poll::Ready(outcome.map_err(io::Error::other));
+        }
+        this.watch_limit();
+        this.watch_retirement();
+        match this.keepalive.as_mut().map(|keepalive| keepalive.poll_silence(cx, &this.link)) {
+            Some(Poll::Ready(error)) => Poll::Ready(Err(error)),
+            Some(Poll::Pending) | None => Poll::Pending,
+        }
+    }
+}
+
+impl Driver {
+    fn watch_limit(&mut self) {
+        let streams_max = self.connection.max_concurrent_send_streams();
+        if streams_max != self.streams_max {
+            self.streams_max = streams_max;
+            self.link.streams_max.store(streams_max, Ordering::Release);
+            self.link.line.freed.notify_waiters();
+        }
+    }
+
+    /// After a GOAWAY (RFC 9113 §6.8), or when the stream identifiers are spent, new calls go elsewhere at once.
+    fn watch_retirement(&mut self) {
+        let Some(error) = self.link.retirement() else { return };
+        self.link.retire();
+        if let Some(pool) = self.pool.upgrade() {
+            if error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM) {
+                pool.complained(&self.link, &error);
+            }
+            pool.lost(&self.link);
+        }
+    }
+}
+
+/// When to ask whether the peer is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    pub(super) interval: Duration,
+    pub(super) timeout: Duration,
+}
+
+/// PINGs (RFC 9113 §6.7) while calls are in flight and nothing is heard; none otherwise, as servers count PINGs without
+/// calls as abuse.
+struct Keepalive {
+    pings: PingPong,
+    pace: Pace,
+    phase: Phase,
+    timer: Pin<Box<Sleep>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// No call; the next one wakes the connection's task.
+    Idle,
+    Watching,
+    AwaitingPong,
+}
+
+impl Keepalive {
+    fn new(pings: PingPong, pace: Pace) -> Self {
+        Self { pings, pace, phase: Phase::Idle, timer: Box::pin(sleep_until(Instant::now())) }
+    }
+
+    /// Ready when the peer is given up.
+    fn poll_silence(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<io::Error> {
+        loop {
+            match self.phase {
+                Phase::Idle if link.in_flight() == 0 => return Poll::Pending,
+                Phase::Idle => {
+                    link.heard.store(false, Ordering::Relaxed);
+                    self.wait(Phase::Watching, self.pace.interval);
+                }
+                Phase::Watching => {
+                    ready!(self.timer.as_mut().poll(cx));
+                    if link.in_flight() == 0 {
+                        self.phase = Phase::Idle;
+                    } else if link.heard.swap(false, Ordering::Relaxed) {
+                        self.wait(Phase::Watching, self.pace.interval);
+                    } else if self.pings.send_ping(Ping::opaque()).is_ok() {
+                        self.wait(Phase::AwaitingPong, self.pace.timeout);
+                    } else {
+                        self.phase = Phase::Idle;
+                        return Poll::Pending;
+                    }
+                }
+                Phase::AwaitingPong => {
+                    if self.pings.poll_pong(cx).is_ready() {
+                        self.wait(Phase::Watching, self.pace.interval);
+                        continue;
+                    }
+                    ready!(self.timer.as_mut().poll(cx));
+                    if link.heard.swap(false, Ordering::Relaxed) {
+                        // It speaks, if not of the PING.
+                        self.wait(Phase::AwaitingPong, self.pace.timeout);
+                    } else {
+                        return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "keepalive PING not answered"));
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait(&mut self, phase: Phase, time: Duration) {
+        self.phase = phase;
+        self.timer.as_mut().reset(Instant::now() + time);
+    }
+}
