@@ -1,0 +1,382 @@
+//! What path, query and body make of a request together.
+
+use super::{
+    Binding, HttpBody, InputError, Place, QueryMode,
+    fixtures::{ALL, CODEC, level, oracle_json, parsed},
+};
+use crate::{
+    config::OutputSettings,
+    status::{Code, Reason},
+};
+
+const THING: &str = "tidegate.test.v1.UpdateThing";
+
+fn binding(input: &str, variables: &[&str], body: Option<&str>) -> Binding {
+    Binding::compile(&CODEC, CODEC.id(input), CODEC.id(ALL), variables, body, None).unwrap()
+}
+
+fn message(
+    binding: &Binding,
+    captures: &[&str],
+    query: &str,
+    mode: QueryMode,
+    body: Option<&str>,
+) -> Result<Vec<u8>, InputError> {
+    let bound = binding.bind(&CODEC, captures, Some(query), mode)?;
+    let mut out = b"before".to_vec();
+    bound.message(&CODEC, binding, body.map(str::as_bytes), &mut out)?;
+    Ok(out.split_off(6))
+}
+
+/// Checks one result against the JSON that is wanted, or `refused`.
+fn check(case: &str, result: Result<Vec<u8>, InputError>, wanted: &str) -> Option<String> {
+    match result {
+        Ok(wire) if wanted != "refused" => {
+            let (got, own) = (level(oracle_json(ALL, &wire)), parsed(&CODEC.json(ALL, &wire).unwrap()));
+            // prost-reflect takes -0.0 for the default.
+            let got = if case == "d=-0" { own.clone() } else { got };
+            (got != parsed(wanted) || own != got).then(|| format!("{case}: got {got}, own {own}, wanted {wanted}"))
+        }
+        Ok(wire) => Some(format!("{case}: should be refused, got {}", oracle_json(ALL, &wire))),
+        Err(_) if wanted == "refused" => None,
+        Err(error) => Some(format!("{case}: refused: {error}, wanted {wanted}")),
+    }
+}
+
+#[test]
+fn query_strings_become_messages() {
+    let binding = binding(ALL, &[], None);
+    let wrong: Vec<_> = include_str!("../../tests/data/codec_query.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let (query, wanted) = line.split_once("  =>  ").unwrap();
+            let query = query.strip_prefix('?').unwrap();
+            check(query, message(&binding, &[], query, QueryMode::Strict, None), wanted)
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn bodies_become_messages() {
+    let rules: &[(&str, &[&str], &str)] = &[
+        ("B1", &[], "*"),
+        ("B2", &[], "n"),
+        ("B3", &["s"], "*"),
+        ("B4", &[], "rn"),
+        ("B5", &[], "s"),
+        ("B7", &["s", "n.i"], "n"),
+        ("B12", &[], "ms"),
+        ("B13", &[], "st"),
+        ("B14", &[], "val"),
+        ("B15", &[], "ts"),
+        ("B17", &[], "rs"),
+    ];
+    let wrong: Vec<_> = include_str!("../../tests/data/codec_body.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let (head, wanted) = line.split_once("  =>  ").unwrap();
+            let (rule, body) = head.split_once("  ").unwrap();
+            let mut words = rule.split(' ');
+            let name = words.next().unwrap();
+            let (_, variables, selector) = rules.iter().find(|(rule, ..)| *rule == name).unwrap();
+            let body: String = serde_json::from_str(body).unwrap();
+            let binding = binding(ALL, variables, Some(selector));
+            let result = message(&binding, &words.collect::<Vec<_>>(), "", QueryMode::Strict, Some(&body));
+            check(line, result, wanted)
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn captures_of_every_kind_are_bound() {
+    let cases: &[(&[&str], &[&str], &str)] = &[
+        (
+            &["b", "c", "d", "i64", "by"],
+            &["true", "RED", "1.5", "9007199254740993", "aGk="],
+            r#"{"b":true,"c":"RED","d":1.5,"i64":"9007199254740993","by":"aGk="}"#,
+        ),
+        (
+            &["b", "c", "d", "i64", "by"],
+            &["false", "2", "NaN", "-1", "aGk"],
+            r#"{"c":"GREEN","d":"NaN","i64":"-1","by":"aGk="}"#,
+        ),
+        (&["b"], &["maybe"], "refused"),
+        (&["i32"], &[""], "refused"),
+        (&["i32"], &["007"], "refused"),
+        (
+            &["u32", "u64", "f", "si64", "fx32"],
+            &["4294967295", "18446744073709551615", "1.5", "-7", "8"],
+            r#"{"u32":4294967295,"u64":"18446744073709551615","f":1.5,"si64":"-7","fx32":8}"#,
+        ),
+        (&["w_s"], &["x"], r#"{"wS":"x"}"#),
+        (&["w_s"], &[""], r#"{"wS":""}"#),
+        (&["ts"], &["2024-01-02T03:04:05Z"], r#"{"ts":"2024-01-02T03:04:05Z"}"#),
+        (&["dur"], &["1.5s"], r#"{"dur":"1.500s"}"#),
+        (&["opt_s", "os"], &["a", "b"], r#"{"optS":"a","os":"b"}"#),
+        (&["n.child.s"], &["x"], r#"{"n":{"child":{"s":"x"}}}"#),
+        (&["n.s", "i32"], &["hello", "5"], r#"{"n":{"s":"hello"},"i32":5}"#),
+        (&["snakeCaseField"], &["v"], r#"{"snakeCaseField":"v"}"#),
+        (&["s"], &["a+b %"], r#"{"s":"a+b %"}"#),
+    ];
+    for (variables, captures, wanted) in cases {
+        let binding = binding(ALL, variables, None);
+        let result = message(&binding, captures, "", QueryMode::Strict, None);
+        assert_eq!(check(&format!("{captures:?}"), result, wanted), None);
+    }
+}
+
+#[test]
+fn what_the_url_gives_is_given_once() {
+    type Case<'a> = (&'a [&'a str], &'a [&'a str], Option<&'a str>, &'a str, &'a str);
+    let cases: &[Case<'_>] = &[
+        (&["s"], &["p"], None, "s=q", "query parameter s: the field is bound by the path"),
+        (&["n.s"], &["p"], None, "n.s=p", "query parameter n.s: the field is bound by the path"),
+        (&["w_s"], &["p"], None, "wS=p", "query parameter wS: the field is bound by the path"),
+        (&["os"], &["p"], None, "oi=1", "query parameter oi: another member of the oneof choice is given too"),
+        (&[], &[], None, "on.s=a&oi=1", "query parameter oi: another member of the oneof choice is given too"),
+        (&[], &[], None, "s=a&s=a", "query parameter s: given twice"),
+        (&[], &[], None, "wS=a&w_s=a", "query parameter w_s: given twice"),
+        (&[], &[], None, "ms[a]=1&ms[a]=2", "query parameter ms[a]: given twice"),
+        (&[], &[], None, "nope=1", "query parameter nope: tidegate.test.v1.All has no such field"),
+        (&[], &[], None, "n.nope=1", "query parameter n.nope: tidegate.test.v1.Nested has no such field"),
+        (&[], &[], None, "s.x=1", "query parameter s.x: s is no message whose fields could be given one by one"),
+        (
+            &[],
+            &[],
+            None,
+            "ts.seconds=1",
+            "query parameter ts.seconds: ts is no message whose fields could be given one by one",
+        ),
+        (&[], &[], None, "n=x", "query parameter n: expected a message, which no text can give, got \"x\""),
+        (&[], &[], None, "s=%zz", "query parameter s: not percent-encoded UTF-8"),
+        (&[], &[], None, "s=%2", "query parameter s: not percent-encoded UTF-8"),
+        (&[], &[], None, "s=%ff", "query parameter s: not percent-encoded UTF-8"),
+        (&[], &[], None, "i32=x", "query parameter i32: expected a 32-bit integer, got \"x\""),
+        (&[], &[], None, "ms=x", "query parameter ms: ms is a map: give one entry as ms[key]=value"),
+        (&[], &[], None, "s[a]=x", "query parameter s[a]: s is no map"),
+        (
+            &[],
+            &[],
+            Some("*"),
+            "i32=1",
+            "query parameter i32: the body is the whole message, so there are no query parameters",
+        ),
+        (&[], &[], Some("n"), "n.s=x", "query parameter n.s: the field is part of the body"),
+        (&["i32"], &["x"], None, "", "path variable i32: expected a 32-bit integer, got \"x\""),
+    ];
+    for (variables, captures, body, query, error) in cases {
+        let binding = binding(ALL, variables, *body);
+        let result = binding.bind(&CODEC, captures, Some(query), QueryMode::Strict);
+        assert_eq!(result.unwrap_err().to_string(), *error, "{query}");
+    }
+}
+
+#[test]
+fn maps_and_repeated_fields_in_a_query() {
+    let binding = binding(ALL, &[], None);
+    let result = message(&binding, &[], "ms[a.b]=1&ms[%5B]=2&mb[true]=5&ri=1&ri=2&&rn=", QueryMode::Strict, None);
+    assert!(result.is_err());
+    let query = "ms[a.b]=1&ms[%5B]=2&mb[true]=5&ri=1&ri=2&";
+    let wanted = r#"{"ms":{"a.b":"1","[":"2"},"mb":{"true":"5"},"ri":[1,2]}"#;
+    assert_eq!(check(query, message(&binding, &[], query, QueryMode::Strict, None), wanted), None);
+}
+
+#[test]
+fn a_body_must_not_say_otherwise_than_the_path() {
+    let cases: &[(&[&str], &[&str], &str, &str)] = &[
+        (&["s"], &["p"], r#"{"s":"p","i32":1}"#, r#"{"s":"p","i32":1}"#),
+        (&["s"], &["p"], r#"{"s":""}"#, r#"{"s":"p"}"#),
+        (&["s"], &["p"], r#"{"s":null}"#, r#"{"s":"p"}"#),
+        (&["s"], &["p"], r#"{"s":"q"}"#, "refused"),
+        (&["i32"], &["0"], r#"{"i32":5}"#, "refused"),
+        (&["i32"], &["5"], r#"{"i32":5.0}"#, r#"{"i32":5}"#),
+        (&["d"], &["1.50"], r#"{"d":1.5}"#, r#"{"d":1.5}"#),
+        (&["n.child.s"], &["p"], r#"{"n":{"i":1,"child":{"i":2}}}"#, r#"{"n":{"i":1,"child":{"i":2,"s":"p"}}}"#),
+        (&["n.child.s"], &["p"], r#"{"n":{"child":{"s":"q"}}}"#, "refused"),
+        (&["w_s"], &["p"], r#"{"wS":"p"}"#, r#"{"wS":"p"}"#),
+        (&["w_s"], &["p"], r#"{"wS":""}"#, "refused"),
+        (&["w_s"], &[""], r#"{"wS":"p"}"#, "refused"),
+        (&["opt_s"], &["p"], r#"{"optS":""}"#, "refused"),
+        (
+            &["ts"],
+            &["2024-01-02T03:04:05Z"],
+            r#"{"ts":"2024-01-02T04:04:05+01:00"}"#,
+            r#"{"ts":"2024-01-02T03:04:05Z"}"#,
+        ),
+        (&["ts"], &["2024-01-02T03:04:05Z"], r#"{"ts":"2024-01-02T03:04:05.5Z"}"#, "refused"),
+        (&["os"], &["p"], r#"{"oi":1}"#, "refused"),
+        (&["os"], &["p"], r#"{"os":"p"}"#, r#"{"os":"p"}"#),
+        (&["on.s"], &["p"], r#"{"on":{"i":1}}"#, r#"{"on":{"i":1,"s":"p"}}"#),
+        (&["on.s"], &["p"], r#"{"os":"x"}"#, "refused"),
+    ];
+    for (variables, captures, body, wanted) in cases {
+        let binding = binding(ALL, variables, Some("*"));
+        let result = message(&binding, captures, "", QueryMode::Strict, Some(body));
+        assert_eq!(check(&format!("{captures:?} {body}"), result, wanted), None);
+    }
+}
+
+#[test]
+fn protobuf_frames_are_held_to_the_path_too() {
+    let binding = binding(ALL, &["s"], Some("*"));
+    let bound = binding.bind(&CODEC, &["p"], None, QueryMode::Fill).unwrap();
+    for (wire, json) in [
+        (&b"\x18\x01"[..], r#"{"i32":1,"s":"p"}"#),
+        (b"\x72\x01p", r#"{"s":"p"}"#),
+        (b"\x72\x00", r#"{"s":"p"}"#),
+        (b"\x72\x01p\x72\x00", r#"{"s":"p"}"#),
+    ] {
+        let mut out = Vec::new();
+        bound.protobuf(&CODEC, &binding, wire, &mut out).unwrap();
+        assert_eq!(CODEC.json(ALL, &out).unwrap(), json);
+    }
+    for (wire, error) in [
+        (&b"\x72\x01q"[..], "message: s: the body gives another value than the path"),
+        (b"\x72\x01q\x72\x01p", "message: s: the body gives another value than the path"),
+        (b"\x72\x01p\x72\x01q", "message: s: the body gives another value than the path"),
+        (b"\x72\x01\xff", "message: s: a string that is not UTF-8"),
+        (b"\x72\x05", "message: a length beyond the end of the message"),
+    ] {
+        let error_of = bound.protobuf(&CODEC, &binding, wire, &mut Vec::new()).unwrap_err();
+        assert_eq!(error_of.to_string(), error);
+        assert_eq!(error_of.into_status().reason(), Some(Reason::InvalidMessage));
+    }
+}
+
+#[test]
+fn a_query_fills_what_a_message_leaves_unset() {
+    let binding = binding(ALL, &[], Some("*"));
+    let query = "i32=1&rs=a&n.s=x&ts=2024-01-02T03:04:05.5Z&os=q&w_s=w";
+    for (body, json) in [
+        ("{}", r#"{"i32":1,"n":{"s":"x"},"rs":["a"],"os":"q","ts":"2024-01-02T03:04:05.500Z","wS":"w"}"#),
+        (
+            r#"{"i32":2,"rs":["b"],"n":{"i":1},"ts":"2025-01-02T03:04:05Z","oi":0,"wS":""}"#,
+            r#"{"i32":2,"n":{"s":"x","i":1},"rs":["b"],"oi":0,"ts":"2025-01-02T03:04:05Z","wS":""}"#,
+        ),
+    ] {
+        let wire = message(&binding, &[], query, QueryMode::Fill, Some(body)).unwrap();
+        assert_eq!(CODEC.json(ALL, &wire).unwrap(), json);
+        assert_eq!(level(oracle_json(ALL, &wire)), parsed(json));
+    }
+}
+
+#[test]
+fn a_query_beside_a_body_field_keeps_to_its_own_oneof() {
+    let binding = binding(ALL, &[], Some("on"));
+    assert!(message(&binding, &[], "os=x", QueryMode::Strict, Some("{}")).is_err());
+    let wire = message(&binding, &[], "os=x", QueryMode::Strict, None).unwrap();
+    assert_eq!(CODEC.json(ALL, &wire).unwrap(), r#"{"os":"x"}"#);
+}
+
+#[test]
+fn a_mask_is_filled_from_the_keys_that_a_patch_gives() {
+    let binding = binding(THING, &["thing.name"], Some("thing")).with_update_mask(&CODEC);
+    for (query, body, json) in [
+        (
+            "",
+            r#"{"displayName":"d","size":0,"tags":[],"detail":{"s":"x","child":{}},"title":null}"#,
+            r#"{"thing":{"name":"things/1","detail":{"s":"x","child":{}},"displayName":"d"},"updateMask":"displayName,size,tags,detail.s,detail.child,title"}"#,
+        ),
+        (
+            "update_mask=display_name",
+            r#"{"title":"t"}"#,
+            r#"{"thing":{"name":"things/1","title":"t"},"updateMask":"displayName"}"#,
+        ),
+        (
+            "updateMask=displayName",
+            r#"{"title":"t"}"#,
+            r#"{"thing":{"name":"things/1","title":"t"},"updateMask":"displayName"}"#,
+        ),
+        ("allow_missing=true", "{}", r#"{"thing":{"name":"things/1"},"allowMissing":true}"#),
+    ] {
+        let wire = message(&binding, &["things/1"], query, QueryMode::Strict, Some(body)).unwrap();
+        assert_eq!(CODEC.json(THING, &wire).unwrap(), json);
+    }
+}
+
+#[test]
+fn raw_bodies_go_into_http_body() {
+    let binding = binding(ALL, &["s"], Some("raw"));
+    assert!(binding.request_http_body() && !binding.reply_http_body() && binding.takes_body());
+    let bound = binding.bind(&CODEC, &["x"], None, QueryMode::Strict).unwrap();
+    let mut out = Vec::new();
+    bound.http_body(&CODEC, &binding, "image/png", &[0, 255], &mut out).unwrap();
+    assert_eq!(CODEC.json(ALL, &out).unwrap(), r#"{"s":"x","raw":{"contentType":"image/png","data":"AP8="}}"#);
+    let reply = Binding::compile(&CODEC, CODEC.id(ALL), CODEC.id(ALL), &[], Some("*"), Some("raw")).unwrap();
+    assert!(reply.reply_http_body() && !reply.request_http_body());
+    let body = reply.read_http_body(&out).unwrap();
+    assert_eq!(body, HttpBody { content_type: "image/png", data: &[0, 255] });
+    let direct = CODEC.id("google.api.HttpBody");
+    let direct = Binding::compile(&CODEC, direct, direct, &[], Some("*"), None).unwrap();
+    assert!(direct.reply_http_body() && direct.request_http_body());
+    assert_eq!(direct.read_http_body(b"\x0a\x01a\x12\x01b").unwrap(), HttpBody { content_type: "a", data: b"b" });
+}
+
+#[test]
+fn a_reply_may_be_any_field() {
+    let wire = CODEC
+        .wire(ALL, r#"{"n":{"s":"x","child":{"i":5}},"rs":["a"],"s":"y","i64":"7","ms":{"k":"v"},"ri":[1]}"#)
+        .unwrap();
+    for (field, given, absent) in [
+        ("n", r#"{"s":"x","child":{"i":5}}"#, "{}"),
+        ("n.child.i", "5", "0"),
+        ("rs", r#"["a"]"#, "[]"),
+        ("ri", "[1]", "[]"),
+        ("s", r#""y""#, r#""""#),
+        ("i64", r#""7""#, r#""0""#),
+        ("ms", r#"{"k":"v"}"#, "{}"),
+        ("ts", "null", "null"),
+        ("opt_s", "null", "null"),
+        ("rn", "[]", "[]"),
+    ] {
+        let binding = Binding::compile(&CODEC, CODEC.id(ALL), CODEC.id(ALL), &[], Some("*"), Some(field)).unwrap();
+        for (wire, json) in [(&wire[..], given), (b"", absent)] {
+            let mut out = Vec::new();
+            binding.write_reply(&CODEC, wire, OutputSettings::default(), &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), json, "{field}");
+        }
+    }
+}
+
+#[test]
+fn rules_that_do_not_fit_are_refused() {
+    for (variables, body, response, error) in [
+        (&["nope"][..], None, None, "variable nope: tidegate.test.v1.All has no such field"),
+        (&["rs"], None, None, "variable rs: a repeated field cannot be given in a path"),
+        (&["n"], None, None, "variable n: a message cannot be given in a path"),
+        (&["s", "s"], None, None, "variable s: given twice"),
+        (&["os", "oi"], None, None, "variable oi: another member of the oneof choice is given too"),
+        (&[], Some("x"), None, "body x: tidegate.test.v1.All has no such field"),
+        (&[], None, Some("n.x"), "response_body n.x: tidegate.test.v1.Nested has no such field"),
+    ] {
+        let result = Binding::compile(&CODEC, CODEC.id(ALL), CODEC.id(ALL), variables, body, response);
+        assert_eq!(result.unwrap_err().to_string(), error);
+    }
+}
+
+#[test]
+fn a_refusal_becomes_a_status_that_names_the_place() {
+    let binding = binding(ALL, &["i32"], None);
+    let error = binding.bind(&CODEC, &["x"], None, QueryMode::Strict).unwrap_err();
+    assert_eq!(error.place(), &Place::Path { variable: "i32".to_owned() });
+    let status = error.into_status();
+    assert_eq!((status.code(), status.reason()), (Code::InvalidArgument, Some(Reason::InvalidPath)));
+    let error = message(&binding, &["1"], "nope=1", QueryMode::Strict, None).unwrap_err();
+    assert_eq!(error.into_status().reason(), Some(Reason::InvalidQuery));
+    let error = message(&binding, &["1"], "", QueryMode::Strict, Some("{}")).unwrap_err();
+    assert_eq!(error.into_status().reason(), Some(Reason::InvalidMessage));
+}
+
+#[test]
+fn a_long_query_costs_no_more_than_its_length() {
+    let binding = binding(ALL, &[], None);
+    let query = "on.r=a&".repeat(4000);
+    let wire = message(&binding, &[], &query, QueryMode::Strict, None).unwrap();
+    assert_eq!(wire.len(), 4000 * 3 + 4);
+    let deep = format!("n.{}s=x", "child.".repeat(5000));
+    assert!(message(&binding, &[], &deep, QueryMode::Strict, None).is_err());
+}

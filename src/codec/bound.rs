@@ -1,0 +1,400 @@
+//! The values that a URL gives, encoded once per call, and joined with each message's body. Knows nothing of URLs' syntax.
+
+use super::{
+    Codec,
+    binding::{Binding, Body, Path, Step},
+    error::{InputError, OutputError, Place},
+    input,
+    output::{self, Output},
+    plan::{GROUP_END, Kind, Plan, PlanId, Shape, Special},
+    protobuf::{Raw, Wire, close, open, put_bytes, put_varint},
+    query::{self, Claims, append_value},
+    reader::Reader,
+    validate,
+};
+
+/// What a query does beside a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryMode {
+    /// A field is given by the query or by the body, never by both; with body `*` there is no query.
+    Strict,
+    /// The query fills what a message leaves unset.
+    Fill,
+}
+
+/// The values of one call's path and query.
+#[derive(Debug)]
+pub struct Bound {
+    /// In canonical order.
+    leaves: Vec<Leaf>,
+    /// All leaves as one message.
+    whole: Vec<u8>,
+    mode: QueryMode,
+}
+
+/// One value, which a path or a query gives.
+#[derive(Debug)]
+pub(super) struct Leaf {
+    pub(super) path: Path,
+    /// The field with its tag; nothing where the value is the default of a field without presence.
+    pub(super) payload: Vec<u8>,
+    /// The variable's place, where the path gives it.
+    pub(super) variable: Option<usize>,
+}
+
+/// What a message says of a field that the URL gives too.
+#[derive(Default)]
+struct Survey {
+    present: bool,
+    differs: bool,
+    /// Another member of a oneof is there.
+    rival: bool,
+}
+
+impl Bound {
+    pub(super) fn new(
+        codec: &Codec,
+        binding: &Binding,
+        captures: &[&str],
+        query: Option<&str>,
+        mode: QueryMode,
+    ) -> Result<Self, InputError> {
+        let mut leaves = Vec::with_capacity(captures.len());
+        for (place, variable) in binding.variables.iter().enumerate() {
+            let wrong = |text: String| InputError::new(Place::Path { variable: variable.name.to_string() }, text);
+            let Some(capture) = captures.get(place) else { return Err(wrong("the path gives no value".to_owned())) };
+            let Some(step) = variable.path.last() else { continue };
+            let mut payload = Vec::with_capacity(capture.len() + 8);
+            append_value(codec, step.field(codec), None, capture.as_bytes(), &mut payload).map_err(wrong)?;
+            leaves.push(Leaf { path: variable.path.clone(), payload, variable: Some(place) });
+        }
+        if let Some(query) = query
+            && let Some(first) = query::first_parameter(query)
+        {
+            if mode == QueryMode::Strict && matches!(binding.body, Body::Whole) {
+                let place = Place::Query { parameter: first.to_owned() };
+                return Err(InputError::new(place, "the body is the whole message, so there are no query parameters"));
+            }
+            let mut claims = Claims::default();
+            for variable in &binding.variables {
+                // Never fails: the rule was checked when it was compiled.
+                let _ = claims.claim(codec, &variable.path, None);
+            }
+            let admit = |path: &Path| admit(binding, mode, path);
+            query::parse(codec, binding.input, query, &mut claims, admit, &mut leaves)?;
+        }
+        leaves.sort_by(|a, b| a.path.iter().map(|step| step.place).cmp(b.path.iter().map(|step| step.place)));
+        let mut whole = Vec::new();
+        encode(codec, &leaves.iter().collect::<Vec<_>>(), 0, &mut whole);
+        Ok(Self { leaves, whole, mode })
+    }
+
+    /// Appends one request message, of path, query and the JSON body (none: no body was sent). What was appended before an
+    /// error means nothing.
+    ///
+    /// # Errors
+    /// A body that is not sound JSON of its message, or gives another value than the path; any body where the rule takes
+    /// none.
+    pub fn message(
+        &self,
+        codec: &Codec,
+        binding: &Binding,
+        body: Option<&[u8]>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), InputError> {
+        let from = out.len();
+        if let Some(json) = body.filter(|body| !body.is_empty()) {
+            match &binding.body {
+                Body::None => return Err(no_body()),
+                Body::Whole => codec.json_to_wire(binding.input, json, out)?,
+                Body::Field(path) => {
+                    within(codec, path, out, |step, out| input::field(codec, step.field(codec), json, out))?;
+                    self.update_mask(codec, binding, path, json, out)?;
+                }
+            }
+        }
+        self.complete(codec, binding, from, out)
+    }
+
+    /// The same where the HTTP body maps to `google.api.HttpBody`: raw bytes with their content type.
+    ///
+    /// # Errors
+    /// As [`Bound::message`].
+    pub fn http_body(
+        &self,
+        codec: &Codec,
+        binding: &Binding,
+        content_type: &str,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), InputError> {
+        let from = out.len();
+        let write = |out: &mut Vec<u8>| {
+            for (tag, bytes) in [(1 << 3 | 2, content_type.as_bytes()), (2 << 3 | 2, data)] {
+                if !bytes.is_empty() {
+                    out.push(tag);
+                    put_bytes(bytes, out);
+                }
+            }
+            Ok(())
+        };
+        match &binding.body {
+            Body::None => return Err(no_body()),
+            Body::Whole => write(out)?,
+            Body::Field(path) => within(codec, path, out, |step, out| as_message(codec, step, out, write))?,
+        }
+        self.complete(codec, binding, from, out)
+    }
+
+    /// The same with what the body stands for already in protobuf.
+    ///
+    /// # Errors
+    /// As [`Bound::message`]; bytes that are no sound message.
+    pub fn protobuf(&self, codec: &Codec, binding: &Binding, wire: &[u8], out: &mut Vec<u8>) -> Result<(), InputError> {
+        let from = out.len();
+        let write = |plan: &Plan, out: &mut Vec<u8>| {
+            validate::message(codec, plan, wire, 1).map_err(OutputError::into_input)?;
+            out.extend_from_slice(wire);
+            Ok(())
+        };
+        match &binding.body {
+            Body::None if wire.is_empty() => {}
+            Body::None => return Err(no_body()),
+            Body::Whole => write(codec.get(binding.input), out)?,
+            Body::Field(path) => within(codec, path, out, |step, out| match message_of(codec, step) {
+                Some(id) => as_message(codec, step, out, |out| write(codec.get(id), out)),
+                None => Err(InputError::message("", "the body is no message here, so it cannot be given in protobuf")),
+            })?,
+        }
+        self.complete(codec, binding, from, out)
+    }
+
+    /// Joins what the body gave, which stands in `out` behind `from`, with what the URL gives.
+    fn complete(&self, codec: &Codec, binding: &Binding, from: usize, out: &mut Vec<u8>) -> Result<(), InputError> {
+        let body = out.get(from..).unwrap_or_default();
+        if body.is_empty() || self.leaves.is_empty() {
+            out.extend_from_slice(&self.whole);
+            return Ok(());
+        }
+        let mut kept: Vec<&Leaf> = Vec::with_capacity(self.leaves.len());
+        for leaf in &self.leaves {
+            let mut survey = Survey::default();
+            survey.walk(codec, body, &leaf.path, leaf).map_err(OutputError::into_input)?;
+            match leaf.variable {
+                // The message says the same, or nothing: the path has the last word.
+                Some(_) if !survey.differs && !survey.rival => kept.push(leaf),
+                Some(place) => {
+                    let name = binding.variables.get(place).map_or("", |variable| &*variable.name);
+                    return Err(InputError::message(name, "the body gives another value than the path"));
+                }
+                None if !survey.present && !survey.rival => kept.push(leaf),
+                None if self.mode == QueryMode::Fill => {}
+                None => {
+                    let name = leaf.path.last().map_or("", |step| &*step.field(codec).proto_name);
+                    return Err(InputError::message(name, "the body and the query both give this field, or its oneof"));
+                }
+            }
+        }
+        if kept.len() == self.leaves.len() {
+            out.extend_from_slice(&self.whole);
+        } else {
+            encode(codec, &kept, 0, out);
+        }
+        Ok(())
+    }
+
+    fn update_mask(
+        &self,
+        codec: &Codec,
+        binding: &Binding,
+        body: &Path,
+        json: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), InputError> {
+        let Some(mask) = binding.update_mask else { return Ok(()) };
+        let given = self.leaves.iter().any(|leaf| leaf.path.first() == Some(&mask));
+        let message = body.last().and_then(|step| message_of(codec, step)).map(|id| codec.get(id));
+        let Some(plan) = message.filter(|plan| plan.special == Special::None && !given) else { return Ok(()) };
+        let mut reader = Reader::new(json)?;
+        if reader.peek() != b'{' {
+            return Ok(());
+        }
+        let before = out.len();
+        out.extend_from_slice(mask.field(codec).tag());
+        let from = open(out);
+        mask_paths(codec, plan, &mut reader, &mut Vec::new(), out)?;
+        if !close(from, out) {
+            out.truncate(before);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a query may give a field.
+fn admit(binding: &Binding, mode: QueryMode, path: &Path) -> Result<(), &'static str> {
+    if binding.variables.iter().any(|variable| variable.path == *path) {
+        return Err("the field is bound by the path");
+    }
+    match &binding.body {
+        Body::Field(body) if mode == QueryMode::Strict && path.starts_with(body) => {
+            Err("the field is part of the body")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn no_body() -> InputError {
+    InputError::message("", "this method takes no body")
+}
+
+/// Writes the messages round the last field of a path, and that field by `write`.
+fn within(
+    codec: &Codec,
+    path: &[Step],
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&Step, &mut Vec<u8>) -> Result<(), InputError>,
+) -> Result<(), InputError> {
+    match path {
+        [] => Ok(()),
+        [last] => write(last, out),
+        [step, rest @ ..] => as_message(codec, step, out, |out| within(codec, rest, out, write)),
+    }
+}
+
+/// Writes a message field: its tag, what `write` appends, and its length or end.
+fn as_message(
+    codec: &Codec,
+    step: &Step,
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), InputError>,
+) -> Result<(), InputError> {
+    let field = step.field(codec);
+    out.extend_from_slice(field.tag());
+    if let Kind::Group(_) = field.kind {
+        write(out)?;
+        put_varint(u64::from(field.number) << 3 | u64::from(GROUP_END), out);
+    } else {
+        let from = open(out);
+        write(out)?;
+        close(from, out);
+    }
+    Ok(())
+}
+
+fn message_of(codec: &Codec, step: &Step) -> Option<PlanId> {
+    let field = step.field(codec);
+    match (field.shape, field.kind) {
+        (Shape::Single { .. }, Kind::Message(id) | Kind::Group(id)) => Some(id),
+        _ => None,
+    }
+}
+
+/// Appends leaves, which are in canonical order and the same down to `level`, as one message.
+fn encode(codec: &Codec, leaves: &[&Leaf], level: usize, out: &mut Vec<u8>) {
+    for run in leaves.chunk_by(|a, b| a.path.get(level) == b.path.get(level)) {
+        let Some((step, first)) = run.first().and_then(|first| Some((first.path.get(level)?, first))) else { continue };
+        if first.path.len() == level + 1 {
+            run.iter().for_each(|leaf| out.extend_from_slice(&leaf.payload));
+        } else {
+            let nested = as_message(codec, step, out, |out| {
+                encode(codec, run, level + 1, out);
+                Ok(())
+            });
+            debug_assert!(nested.is_ok());
+        }
+    }
+}
+
+impl Survey {
+    /// Looks for a leaf, or a rival of it, in a message. Every appearance counts, however often fields and messages
+    /// are repeated: a parser may take any of them.
+    fn walk(&mut self, codec: &Codec, wire: &[u8], path: &[Step], leaf: &Leaf) -> Result<(), OutputError> {
+        let Some((step, rest)) = path.split_first() else { return Ok(()) };
+        let plan = codec.get(step.plan);
+        let field = step.field(codec);
+        let mut wire = Wire::new(wire);
+        while let Some(tag) = wire.tag()? {
+            let value = wire.value(tag)?;
+            if tag.number != field.number {
+                let other = field.oneof.and_then(|_| plan.fields.get(plan.by_number(tag.number, 0)?));
+                self.rival |= other.is_some_and(|other| other.oneof == field.oneof);
+                continue;
+            }
+            match (rest, value) {
+                ([], value) => self.meet(codec, step, value, leaf),
+                (_, Raw::Bytes(bytes)) if tag.wire_type == field.kind.wire_type() => {
+                    self.walk(codec, bytes, rest, leaf)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn meet(&mut self, codec: &Codec, step: &Step, value: Raw<'_>, leaf: &Leaf) {
+        let field = step.field(codec);
+        let unset = match value {
+            Raw::Bits(bits) => bits == 0,
+            Raw::Bytes(bytes) => bytes.is_empty(),
+        };
+        if unset && !field.has_presence() {
+            return;
+        }
+        self.present = true;
+        if leaf.variable.is_some() {
+            let mut bound = Wire::new(&leaf.payload);
+            let bound = bound.tag().ok().flatten().and_then(|tag| bound.value(tag).ok());
+            self.differs |= match (as_json(codec, field.kind, Some(value)), as_json(codec, field.kind, bound)) {
+                (Some(given), Some(bound)) => given != bound,
+                _ => true,
+            };
+        }
+    }
+}
+
+/// A value as JSON, in which equal values are equal texts.
+fn as_json(codec: &Codec, kind: Kind, value: Option<Raw<'_>>) -> Option<Vec<u8>> {
+    let value = value?;
+    let mut json = Vec::new();
+    let write = |output: &mut Output<'_>| output.value(kind, value, 1);
+    output::write(codec, crate::config::OutputSettings::default(), &mut json, write).ok()?;
+    Some(json)
+}
+
+/// Appends the paths of an update mask that the members of a JSON object stand for; the object is known to be sound.
+fn mask_paths(
+    codec: &Codec,
+    plan: &Plan,
+    reader: &mut Reader<'_>,
+    prefix: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<(), InputError> {
+    if !reader.open_object("an object")? {
+        return Ok(());
+    }
+    loop {
+        let key = reader.key()?.decoded();
+        let field = plan.by_name(&key, 0).and_then(|place| plan.fields.get(place));
+        let length = prefix.len();
+        prefix.extend_from_slice(field.map_or(&*key, |field| field.proto_name.as_bytes()));
+        let inner = field.and_then(|field| match (field.shape, field.kind) {
+            (Shape::Single { .. }, Kind::Message(id) | Kind::Group(id)) => Some(codec.get(id)),
+            _ => None,
+        });
+        match inner.filter(|plan| plan.special == Special::None && reader.peek() == b'{' && !reader.is_empty_object()) {
+            Some(plan) => {
+                prefix.push(b'.');
+                mask_paths(codec, plan, reader, prefix, out)?;
+            }
+            None => {
+                out.push(1 << 3 | 2);
+                put_bytes(prefix, out);
+                reader.skip(1)?;
+            }
+        }
+        prefix.truncate(length);
+        if !reader.another(b'}')? {
+            return Ok(());
+        }
+    }
+}

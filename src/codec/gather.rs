@@ -1,0 +1,170 @@
+//! The pass for messages whose fields stand out of order or apart: collects the fields of a message, then writes them
+//! in canonical order, as protobuf merges them. Knows nothing of who reads it.
+
+use super::{
+    error::OutputError,
+    output::{Form, Output, Stop, form, within},
+    output_map::Entries,
+    plan::{Field, Kind, Plan, Shape},
+    protobuf::{Raw, Wire},
+};
+
+/// One appearance of a known field.
+pub(super) struct Found<'w> {
+    pub(super) place: usize,
+    pub(super) form: Form,
+    pub(super) value: Raw<'w>,
+}
+
+impl Output<'_> {
+    pub(super) fn gathered(&mut self, plan: &Plan, wire: &[u8], depth: usize) -> Result<(), Stop> {
+        let found = self.gather(plan, wire)?;
+        let mut next = 0;
+        for run in found.chunk_by(|a, b| a.place == b.place) {
+            let Some((place, field)) = run.first().and_then(|first| Some((first.place, plan.fields.get(first.place)?)))
+            else {
+                continue;
+            };
+            self.defaults(plan, next..place);
+            next = place + 1;
+            self.run(field, run, depth).map_err(|stop| within(stop, field))?;
+        }
+        self.defaults(plan, next..plan.fields.len());
+        Ok(())
+    }
+
+    /// The known fields of a message by place; of a oneof only what stands last.
+    pub(super) fn gather<'w>(&self, plan: &Plan, wire: &'w [u8]) -> Result<Vec<Found<'w>>, OutputError> {
+        let mut wire = Wire::new(wire);
+        let mut found: Vec<Found<'w>> = Vec::new();
+        let mut last_of_oneof: Vec<Option<usize>> = vec![None; plan.oneofs.len()];
+        while let Some(tag) = wire.tag()? {
+            let value = wire.value(tag)?;
+            let Some(place) = plan.by_number(tag.number, 0) else { continue };
+            let Some(field) = plan.fields.get(place) else { continue };
+            let Some(form) = form(field, tag) else { continue };
+            if let (Shape::Single { .. }, Raw::Bits(bits)) = (field.shape, value)
+                && self.is_unknown(field.kind, bits)
+            {
+                continue;
+            }
+            if let Some(last) = field.oneof.and_then(|oneof| last_of_oneof.get_mut(usize::from(oneof))) {
+                *last = Some(place);
+            }
+            found.push(Found { place, form, value });
+        }
+        self.drop_superseded(plan, &last_of_oneof, &mut found);
+        found.sort_by_key(|found| found.place);
+        Ok(found)
+    }
+
+    /// A member of a oneof takes the place of every other that stands before it.
+    fn drop_superseded(&self, plan: &Plan, last_of_oneof: &[Option<usize>], found: &mut Vec<Found<'_>>) {
+        if last_of_oneof.iter().all(Option::is_none) {
+            return;
+        }
+        let mut ended = vec![false; last_of_oneof.len()];
+        let mut keep: Vec<bool> = found
+            .iter()
+            .rev()
+            .map(|found| {
+                let oneof = plan.fields.get(found.place).and_then(|field| field.oneof).map(usize::from);
+                let (Some(oneof), Some(last)) = (oneof, oneof.and_then(|oneof| *last_of_oneof.get(oneof)?)) else {
+                    return true;
+                };
+                let Some(ended) = ended.get_mut(oneof) else { return true };
+                *ended |= found.place != last;
+                !*ended
+            })
+            .collect();
+        // `keep` runs from the back.
+        found.retain(|_| keep.pop().unwrap_or(true));
+    }
+
+    /// All appearances of one field, with its key.
+    fn run(&mut self, field: &Field, run: &[Found<'_>], depth: usize) -> Result<(), Stop> {
+        match field.shape {
+            Shape::Single { presence } => {
+                self.merged(field.kind, run, |output, value| output.single(field, presence, value, depth))
+            }
+            Shape::List { .. } => {
+                let before = self.open_member(field, b'[');
+                for found in run {
+                    self.elements(field.kind, found.value, found.form, depth)?;
+                }
+                self.close_list(field, before);
+                Ok(())
+            }
+            Shape::Map { key } => {
+                let entries = self.entries(field, key, run)?;
+                self.map_member(field, key, &entries, depth)
+            }
+        }
+    }
+
+    /// All appearances of one field as a JSON value without a key.
+    pub(super) fn run_value(&mut self, field: &Field, run: &[Found<'_>], depth: usize) -> Result<(), Stop> {
+        match field.shape {
+            Shape::Single { .. } => {
+                self.merged(field.kind, run, |output, value| output.value(field.kind, value, depth))
+            }
+            Shape::List { .. } => {
+                self.out.push(b'[');
+                for found in run {
+                    self.elements(field.kind, found.value, found.form, depth)?;
+                }
+                self.out.push(b']');
+                Ok(())
+            }
+            Shape::Map { key } => {
+                let entries = self.entries(field, key, run)?;
+                self.map(field, key, &entries, depth)
+            }
+        }
+    }
+
+    fn entries<'w>(&self, field: &Field, key: Kind, run: &[Found<'w>]) -> Result<Entries<'w>, OutputError> {
+        let mut entries = Entries::new();
+        for found in run {
+            if let Raw::Bytes(entry) = found.value {
+                self.entry(field, key, entry, &mut entries)?;
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The one value that several appearances make: messages merge, of anything else the last counts.
+    fn merged(
+        &mut self,
+        kind: Kind,
+        run: &[Found<'_>],
+        write: impl FnOnce(&mut Self, Raw<'_>) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
+        match run {
+            [] => Ok(()),
+            [.., _, _] if kind.is_message() => {
+                let joined = join(run)?;
+                write(self, Raw::Bytes(&joined))
+            }
+            [.., last] => write(self, last.value),
+        }
+    }
+}
+
+/// Parts of a message one after another are the message that they merge to (protobuf encoding, "Last One Wins").
+///
+/// # Errors
+/// A part that is cut short: it would take the beginning of the next one for its own.
+pub(super) fn join(run: &[Found<'_>]) -> Result<Vec<u8>, OutputError> {
+    let mut joined = Vec::new();
+    for found in run {
+        if let Raw::Bytes(part) = found.value {
+            let mut wire = Wire::new(part);
+            while let Some(tag) = wire.tag()? {
+                wire.value(tag)?;
+            }
+            joined.extend_from_slice(part);
+        }
+    }
+    Ok(joined)
+}
