@@ -1,1 +1,81 @@
-//! One file per tongue: bytes ↔ messages, head ↔ HTTP; pure. Knows nothing of upstreams and TLS.
+//! One file per tongue: bytes ↔ messages, head ↔ HTTP; pure. Knows nothing of upstreams, sockets, clocks and TLS.
+
+mod accept;
+mod decode;
+mod encode;
+pub mod grpc;
+mod json;
+mod ndjson;
+mod refusal;
+pub mod sse;
+pub mod websocket;
+
+use http::{HeaderMap, Method, Version, header, request::Parts};
+
+pub use accept::output_settings;
+pub use decode::{BodyKind, DecodeError, Piece, RequestDecoder};
+pub use encode::{End, ReplyEncoder};
+pub use refusal::{ErrorFormat, error_json, refuse};
+pub use sse::Retry;
+
+/// The language that a caller speaks. Closed: a new one is matched everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// REST transcoding: JSON there and back.
+    Json,
+    /// One JSON object a line.
+    Ndjson,
+    /// Server-Sent Events (WHATWG HTML §9.2).
+    Sse,
+    /// One call per WebSocket (RFC 6455).
+    WebSocket,
+    /// gRPC over HTTP/2, passed through.
+    Grpc,
+}
+
+impl Dialect {
+    /// Decides from the request's head alone, before anything else can fail, so that every refusal is told in the
+    /// caller's own tongue.
+    pub fn classify(head: &Parts) -> Self {
+        if websocket::is_upgrade(&head.method, &head.headers) && head.version < Version::HTTP_2 {
+            return Self::WebSocket;
+        }
+        if let Some(kind) = media_type(&head.headers, &header::CONTENT_TYPE)
+            && grpc::is_content_type(kind)
+        {
+            return Self::Grpc;
+        }
+        accept::dialect(&head.headers)
+    }
+
+    /// As metrics and access records name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Ndjson => "ndjson",
+            Self::Sse => "sse",
+            Self::WebSocket => "websocket",
+            Self::Grpc => "grpc",
+        }
+    }
+
+    /// Whether a method of this kind can be told in it at all (PROTOCOLS §1).
+    pub fn carries(self, client_streaming: bool) -> bool {
+        match self {
+            // EventSource sends one request and no body.
+            Self::Sse => !client_streaming,
+            Self::Json | Self::Ndjson | Self::WebSocket | Self::Grpc => true,
+        }
+    }
+}
+
+/// The media type of a header, without its parameters, as it stands; none where it is absent or not ASCII.
+pub fn media_type<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str> {
+    let value = headers.get(name)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or(value).trim())
+}
+
+/// Whether a request of this method may have come about by following a link or showing a picture.
+pub fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}

@@ -1,0 +1,357 @@
+//! The opening handshake (RFC 6455 §4.2; RFC 8441 on HTTP/2), the choice of subprotocol, and the token that a
+//! subprotocol may bear (PROTOCOLS §6). Knows nothing of connections, and leaves `Origin` to the edge.
+
+use aws_lc_rs::digest;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    header::{
+        CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    },
+};
+
+use crate::status::{Code, Reason, Status};
+
+/// Joined to the key before it is hashed (RFC 6455 §1.3).
+const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Begins the subprotocol that bears a token.
+const BEARER: &str = "bearer.";
+
+/// What the client's messages, and ours, are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subprotocol {
+    Json,
+    Proto,
+}
+
+impl Subprotocol {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "tidegate.json",
+            Self::Proto => "tidegate.proto",
+        }
+    }
+
+    fn of_name(name: &str) -> Option<Self> {
+        [Self::Json, Self::Proto].into_iter().find(|subprotocol| subprotocol.name() == name)
+    }
+}
+
+/// A valid opening handshake, and what it asked for.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// The value of `sec-websocket-accept`; HTTP/2 has none (RFC 8441 §5).
+    accept: Option<HeaderValue>,
+    subprotocol: Option<Subprotocol>,
+    /// Marked as sensitive, so that nothing prints it.
+    authorization: Option<HeaderValue>,
+}
+
+/// True for a request that asks to become a WebSocket over HTTP/1.1, valid or not.
+pub fn is_upgrade(method: &Method, headers: &HeaderMap) -> bool {
+    method == Method::GET && has_token(headers, &UPGRADE, "websocket")
+}
+
+impl Handshake {
+    /// Judges an HTTP/1.1 request's head.
+    ///
+    /// # Errors
+    /// The client's fault: HTTP 426 where another version of the protocol is wanted, else 400.
+    pub fn of_upgrade(version: Version, method: &Method, headers: &HeaderMap) -> Result<Self, Status> {
+        if method != Method::GET || version != Version::HTTP_11 {
+            return Err(refuse("a WebSocket is opened with GET over HTTP/1.1"));
+        }
+        if !has_token(headers, &UPGRADE, "websocket") || !has_token(headers, &CONNECTION, "upgrade") {
+            return Err(refuse(
+                "a WebSocket is opened with the headers `upgrade: websocket` and `connection: upgrade`",
+            ));
+        }
+        if !is_version_13(headers) {
+            return Err(other_version());
+        }
+        let accept = Some(accept_value(sole_key(headers)?));
+        Self::of_offers(headers, accept)
+    }
+
+    /// Judges the head of an extended CONNECT whose `:protocol` is `websocket` (RFC 8441 §5).
+    ///
+    /// # Errors
+    /// The client's fault: HTTP 400, for HTTP/2 has no 426.
+    pub fn of_connect(headers: &HeaderMap) -> Result<Self, Status> {
+        if !is_version_13(headers) {
+            return Err(refuse(VERSION_TEXT).with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+        }
+        Self::of_offers(headers, None)
+    }
+
+    /// What the client's messages are, where it said so and is told so.
+    pub fn subprotocol(&self) -> Option<Subprotocol> {
+        self.subprotocol
+    }
+
+    /// The value of `authorization` that the client could not set as a header.
+    pub fn authorization(&self) -> Option<&HeaderValue> {
+        self.authorization.as_ref()
+    }
+
+    /// Adds what the answer (101, or 200 on HTTP/2) must say.
+    pub fn answer(&self, headers: &mut HeaderMap) {
+        if let Some(accept) = &self.accept {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
+        }
+        if let Some(subprotocol) = self.subprotocol {
+            headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol.name()));
+        }
+    }
+
+    fn of_offers(headers: &HeaderMap, accept: Option<HeaderValue>) -> Result<Self, Status> {
+        let mut handshake = Self { accept, subprotocol: None, authorization: None };
+        // In the client's order of preference (RFC 6455 §4.1).
+        for offer in tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
+            if let Some(token) = offer.strip_prefix(BEARER) {
+                if handshake.authorization.is_some() {
+                    return Err(refuse("two subprotocols bear a token"));
+                }
+                handshake.authorization = Some(bearer_value(token)?);
+            } else if handshake.subprotocol.is_none() {
+                handshake.subprotocol = Subprotocol::of_name(offer);
+            }
+        }
+        Ok(handshake)
+    }
+}
+
+const VERSION_TEXT: &str = "only version 13 of the WebSocket protocol is spoken here";
+
+fn refuse(text: &'static str) -> Status {
+    Status::client(Code::InvalidArgument, text).with_reason(Reason::InvalidHeader)
+}
+
+/// 426 names the protocol to upgrade to (RFC 9110 §15.5.22) and the version (RFC 6455 §4.2.2).
+fn other_version() -> Status {
+    refuse(VERSION_TEXT)
+        .with_http(http::StatusCode::UPGRADE_REQUIRED)
+        .with_header(CONNECTION, HeaderValue::from_static("upgrade"))
+        .with_header(UPGRADE, HeaderValue::from_static("websocket"))
+        .with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+}
+
+fn is_version_13(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(SEC_WEBSOCKET_VERSION).iter();
+    values.next().is_some_and(|value| value.as_bytes().trim_ascii() == b"13") && values.next().is_none()
+}
+
+fn sole_key(headers: &HeaderMap) -> Result<&[u8], Status> {
+    let mut values = headers.get_all(SEC_WEBSOCKET_KEY).iter().map(|value| value.as_bytes().trim_ascii());
+    match (values.next(), values.next()) {
+        (Some(key), None) if is_key(key) => Ok(key),
+        _ => Err(refuse("`sec-websocket-key` must be there once, 16 bytes in base64")),
+    }
+}
+
+/// Sixteen bytes in base64 are 22 characters and two of padding. What the last character's spare bits are, matters to
+/// nobody: the key is not decoded (RFC 6455 §4.2.1).
+fn is_key(key: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.len() == 24 && key.strip_suffix(b"==").is_some_and(|digits| digits.iter().all(is_digit))
+}
+
+/// RFC 6455 §4.2.2, item 5.4.
+fn accept_value(key: &[u8]) -> HeaderValue {
+    let mut context = digest::Context::new(&digest::SHA1_FOR_LEGACY_USE_ONLY);
+    context.update(key);
+    context.update(ACCEPT_GUID);
+    let text = base64_simd::STANDARD.encode_to_string(context.finish().as_ref());
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// `Bearer` and the token (RFC 6750 §2.1), which came in base64url without padding.
+fn bearer_value(token: &str) -> Result<HeaderValue, Status> {
+    let wrong = || refuse("the subprotocol `bearer.…` must bear a token in base64url without padding");
+    let mut value = b"Bearer ".to_vec();
+    value.append(&mut base64_simd::URL_SAFE_NO_PAD.decode_to_vec(token).map_err(|_| wrong())?);
+    let is_token = value.iter().skip(7).all(u8::is_ascii_graphic) && value.len() > 7;
+    let mut value = HeaderValue::from_bytes(&value).ok().filter(|_| is_token).ok_or_else(wrong)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    tokens(headers, name).any(|listed| listed.eq_ignore_ascii_case(token))
+}
+
+/// The elements of a list that may stand in several lines (RFC 9110 §5.6.1).
+fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|list| list.split(','))
+        .map(str::trim)
+        .filter(|element| !element.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The example of RFC 6455 §1.3.
+    const EXAMPLE: &[(&str, &str)] = &[
+        ("upgrade", "websocket"),
+        ("connection", "Upgrade"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("sec-websocket-version", "13"),
+    ];
+
+    fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| (name.parse().unwrap(), HeaderValue::from_str(value).unwrap());
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs.iter().map(pair) {
+            map.append::<HeaderName>(name, value);
+        }
+        map
+    }
+
+    /// The example with one header replaced, or taken away where the value is empty.
+    fn changed(name: &str, value: &str) -> HeaderMap {
+        let mut map = headers(EXAMPLE);
+        let name: HeaderName = name.parse().unwrap();
+        map.remove(&name);
+        if !value.is_empty() {
+            map.insert(name, HeaderValue::from_str(value).unwrap());
+        }
+        map
+    }
+
+    fn judge(headers: &HeaderMap) -> Result<Handshake, Status> {
+        Handshake::of_upgrade(Version::HTTP_11, &Method::GET, headers)
+    }
+
+    fn offering(offers: &[&str]) -> Result<Handshake, Status> {
+        let mut map = headers(EXAMPLE);
+        for offer in offers {
+            map.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_str(offer).unwrap());
+        }
+        judge(&map)
+    }
+
+    #[test]
+    fn the_example_of_the_rfc_is_answered_as_there() {
+        let mut answer = HeaderMap::new();
+        judge(&headers(EXAMPLE)).unwrap().answer(&mut answer);
+        let expected = [
+            ("connection", "upgrade"),
+            ("upgrade", "websocket"),
+            ("sec-websocket-accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="),
+        ];
+        assert_eq!(answer, headers(&expected));
+    }
+
+    #[test]
+    fn one_wrong_header_refuses_the_handshake() {
+        for (name, value, status) in [
+            ("upgrade", "h2c", Err(400)),
+            ("upgrade", "", Err(400)),
+            ("upgrade", "h2c, WebSocket", Ok(())),
+            ("connection", "keep-alive", Err(400)),
+            ("connection", "keep-alive, Upgrade", Ok(())),
+            ("sec-websocket-version", "8", Err(426)),
+            ("sec-websocket-version", "", Err(426)),
+            ("sec-websocket-version", "13, 8", Err(426)),
+            ("sec-websocket-key", "", Err(400)),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ", Err(400)),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25j", Err(400)),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==AA==", Err(400)),
+            ("sec-websocket-key", "dGhlIHNhbXBs?SBub25jZQ==", Err(400)),
+        ] {
+            let judged = judge(&changed(name, value)).map(drop).map_err(|status| status.http_status().as_u16());
+            assert_eq!(judged, status, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn the_right_version_is_named_to_a_client_of_another() {
+        let status = judge(&changed("sec-websocket-version", "8")).unwrap_err();
+        assert_eq!(status.http_status(), StatusCode::UPGRADE_REQUIRED);
+        assert_eq!(status.headers()[SEC_WEBSOCKET_VERSION], "13");
+        assert_eq!(status.headers()[UPGRADE], "websocket");
+    }
+
+    #[test]
+    fn only_get_over_http_1_1_upgrades() {
+        let example = headers(EXAMPLE);
+        assert!(Handshake::of_upgrade(Version::HTTP_11, &Method::POST, &example).is_err());
+        assert!(Handshake::of_upgrade(Version::HTTP_10, &Method::GET, &example).is_err());
+        assert!(is_upgrade(&Method::GET, &example));
+        assert!(!is_upgrade(&Method::POST, &example));
+        assert!(!is_upgrade(&Method::GET, &changed("upgrade", "h2c")));
+    }
+
+    #[test]
+    fn two_keys_are_refused() {
+        let mut map = headers(EXAMPLE);
+        map.append(SEC_WEBSOCKET_KEY, HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="));
+        assert!(judge(&map).is_err());
+    }
+
+    #[test]
+    fn extended_connect_needs_the_version_and_no_key() {
+        let mut answer = HeaderMap::new();
+        let offer = headers(&[("sec-websocket-version", "13"), ("sec-websocket-protocol", "tidegate.proto")]);
+        Handshake::of_connect(&offer).unwrap().answer(&mut answer);
+        assert_eq!(answer, headers(&[("sec-websocket-protocol", "tidegate.proto")]));
+        let status = Handshake::of_connect(&HeaderMap::new()).unwrap_err();
+        assert_eq!(status.http_status(), StatusCode::BAD_REQUEST);
+        assert_eq!(status.headers()[SEC_WEBSOCKET_VERSION], "13");
+    }
+
+    #[test]
+    fn the_first_known_subprotocol_is_chosen() {
+        for (offers, expected) in [
+            (&[][..], None),
+            (&["tidegate.json"], Some(Subprotocol::Json)),
+            (&["tidegate.proto, tidegate.json"], Some(Subprotocol::Proto)),
+            (&["graphql-ws", " tidegate.json ,tidegate.proto"], Some(Subprotocol::Json)),
+            (&["graphql-ws"], None),
+            (&["TIDEGATE.JSON"], None),
+            (&["bearer.YWJj"], None),
+        ] {
+            let handshake = offering(offers).unwrap();
+            assert_eq!(handshake.subprotocol(), expected, "{offers:?}");
+            let mut answer = HeaderMap::new();
+            handshake.answer(&mut answer);
+            let named = answer.get(SEC_WEBSOCKET_PROTOCOL).map(|value| value.to_str().unwrap());
+            assert_eq!(named, expected.map(Subprotocol::name), "{offers:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_taken_from_beside_the_subprotocol_and_never_printed() {
+        let handshake = offering(&["tidegate.json, bearer.YS5iLmM"]).unwrap();
+        assert_eq!(handshake.authorization().unwrap(), "Bearer a.b.c");
+        assert_eq!(handshake.subprotocol(), Some(Subprotocol::Json));
+        assert!(!format!("{handshake:?}").contains("a.b.c"));
+        for offer in ["bearer.", "bearer.YQ==", "bearer.Y+++", "bearer.Cg", "bearer.YSBi", "bearer.YQ, bearer.YQ"] {
+            assert_eq!(offering(&[offer]).unwrap_err().code(), Code::InvalidArgument, "{offer}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_head_panics(pairs in prop::collection::vec((0usize..5, prop::collection::vec(32u8..=255, 0..30)), 0..6)) {
+            let names = [UPGRADE, CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SEC_WEBSOCKET_PROTOCOL];
+            let mut map = HeaderMap::new();
+            for (name, value) in &pairs {
+                if let Ok(value) = HeaderValue::from_bytes(value) {
+                    map.append(&names[*name], value);
+                }
+            }
+            let _ = (judge(&map), Handshake::of_connect(&map));
+        }
+    }
+}

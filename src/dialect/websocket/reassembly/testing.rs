@@ -1,0 +1,15 @@
+//! A client's frames, for tests.
+
+use super::super::{frame::Header, frame::Opcode, mask};
+
+const KEY: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
+
+/// A masked frame.
+pub(in super::super) fn frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let header = Header { fin, reserved: 0, opcode, mask: Some(KEY), len: payload.len() as u64 };
+    let mut out = header.to_bytes().to_vec();
+    let at = out.len();
+    out.extend_from_slice(payload);
+    mask::apply(KEY, 0, &mut out[at..]);
+    out
+}
