@@ -1,1 +1,20 @@
-//! What is decided from heads alone: client address, CORS, origin, headers, request id. Never sees payload bytes.
+//! What is decided from heads alone: client address, origin, CORS, deadlines, headers, request id. Never sees payload
+//! bytes.
+
+mod client;
+mod cors;
+mod deadline;
+mod headers;
+mod peer;
+mod query;
+mod request_id;
+mod strict;
+
+pub use client::Client;
+pub use cors::{Cors, OriginCheck, is_unasked};
+pub use deadline::requested_timeout;
+pub use headers::{HeaderRules, response_status};
+pub use peer::Peer;
+pub use query::take_parameter;
+pub use request_id::{RequestId, RequestIds};
+pub use strict::check_head;

@@ -1,0 +1,76 @@
+//! How long the client gives a call (PROTOCOLS §3).
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName};
+
+use crate::{
+    status::{Code, Reason, Status},
+    wire::timeout,
+};
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+
+/// The longest `grpc-timeout`: eight digits of hours.
+const LONGEST: Duration = Duration::from_secs(99_999_999 * 3600);
+
+/// `grpc-timeout`, or `x-request-timeout` in decimal seconds; none where neither was sent.
+///
+/// # Errors
+/// A value that is not a time.
+pub fn requested_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
+    if let Some(value) = headers.get(&GRPC_TIMEOUT) {
+        return match timeout::parse(value.as_bytes()) {
+            Some(timeout) => Ok(Some(timeout)),
+            None => Err(invalid("grpc-timeout", "expected at most eight digits and one of H, M, S, m, u, n")),
+        };
+    }
+    if let Some(value) = headers.get(&REQUEST_TIMEOUT) {
+        return match value.to_str().ok().and_then(decimal_seconds) {
+            Some(timeout) => Ok(Some(timeout)),
+            None => Err(invalid("x-request-timeout", "expected seconds as a decimal number, such as 1.5")),
+        };
+    }
+    Ok(None)
+}
+
+fn decimal_seconds(text: &str) -> Option<Duration> {
+    let sound = text.len() <= 20 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let seconds: f64 = if sound { text.parse().ok()? } else { return None };
+    // Beyond what `grpc-timeout` can say there is no use, and clocks near their end overflow.
+    Duration::try_from_secs_f64(seconds).ok().map(|timeout| timeout.min(LONGEST))
+}
+
+fn invalid(name: &'static str, what: &'static str) -> Status {
+    Status::client(Code::InvalidArgument, format!("header {name}: {what}"))
+        .with_reason(Reason::InvalidHeader)
+        .with_violation(name, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_or_refused() {
+        for (name, value, expected) in [
+            ("grpc-timeout", "200m", Some(Duration::from_millis(200))),
+            ("grpc-timeout", "123456789m", None),
+            ("x-request-timeout", "1.5", Some(Duration::from_millis(1500))),
+            ("x-request-timeout", "0", Some(Duration::ZERO)),
+            ("x-request-timeout", "9223372036854774784", Some(LONGEST)),
+            ("x-request-timeout", "-1", None),
+            ("x-request-timeout", "1e3", None),
+            ("x-request-timeout", ".", None),
+            ("x-request-timeout", "inf", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static(value));
+            assert_eq!(requested_timeout(&headers).ok(), expected.map(Some), "{name}: {value}");
+        }
+        assert_eq!(requested_timeout(&HeaderMap::new()).unwrap(), None);
+    }
+}

@@ -1,0 +1,258 @@
+//! Which headers become metadata, and which metadata becomes headers (PROTOCOLS §3).
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+
+use super::{Client, RequestId, request_id::REQUEST_ID};
+use crate::{
+    status::{Code, Reason, Status},
+    wire::metadata,
+};
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_HTTP_CODE: HeaderName = HeaderName::from_static("x-http-code");
+/// Metadata that a browser names explicitly.
+const METADATA_PREFIX: &str = "grpc-metadata-";
+
+/// One route's lists on top of the contract's own.
+#[derive(Clone, Debug, Default)]
+pub struct HeaderRules {
+    request: Vec<HeaderName>,
+    response: Vec<HeaderName>,
+}
+
+impl HeaderRules {
+    /// Names that are not header names are left out, and so are those that no list can let pass: the protocols' own
+    /// (PROTOCOLS §3: hop-by-hop never), and what the gateway itself says of the caller.
+    pub fn new(request: &[String], response: &[String]) -> Self {
+        let names = |list: &[String]| -> Vec<HeaderName> {
+            let names = list.iter().filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok());
+            names.filter(|name| !metadata::is_reserved(name)).collect()
+        };
+        let mut request = names(request);
+        request.retain(|name| !is_forwarded(name));
+        Self { request, response: names(response) }
+    }
+
+    /// The metadata of a call that came in as plain HTTP.
+    ///
+    /// # Errors
+    /// A `-bin` value that is not base64.
+    pub fn request(&self, headers: &HeaderMap, client: &Client<'_>, id: &RequestId) -> Result<HeaderMap, Status> {
+        let mut metadata = HeaderMap::with_capacity(8);
+        for (name, value) in headers {
+            if self.passes(name) {
+                check_binary(name, "", value)?;
+                metadata.append(name.clone(), value.clone());
+            } else if let Some(bare) = name.as_str().strip_prefix(METADATA_PREFIX) {
+                let Ok(bare) = HeaderName::from_bytes(bare.as_bytes()) else { continue };
+                // What has a name of its own here comes by that name alone: whoever stands in front and checks or sets
+                // `authorization` knows nothing of a second way in.
+                if !metadata::is_reserved(&bare) && !is_forwarded(&bare) && !self.passes(&bare) {
+                    check_binary(&bare, METADATA_PREFIX, value)?;
+                    metadata.append(bare, value.clone());
+                }
+            }
+        }
+        join_cookies(&mut metadata);
+        forward(headers, client, id, &mut metadata);
+        Ok(metadata)
+    }
+
+    fn passes(&self, name: &HeaderName) -> bool {
+        passes_by_default(name) || self.request.contains(name)
+    }
+
+    /// The metadata of a call that came in as gRPC: everything that is not the protocol's own.
+    pub fn grpc_request(&self, headers: &HeaderMap, client: &Client<'_>, id: &RequestId) -> HeaderMap {
+        let mut metadata = HeaderMap::with_capacity(headers.len() + 4);
+        for (name, value) in headers {
+            if !metadata::is_reserved(name) && !is_forwarded(name) || metadata::is_encoding(name) {
+                // Compressed messages pass through untouched, and so must what says how they are compressed.
+                metadata.append(name.clone(), value.clone());
+            }
+        }
+        forward(headers, client, id, &mut metadata);
+        metadata
+    }
+
+    /// The headers of a plain HTTP reply: what the allow-lists let through of the upstream's metadata.
+    pub fn response(&self, metadata: &HeaderMap, reply: &mut HeaderMap) {
+        for (name, value) in metadata {
+            let listed = matches!(*name, header::SET_COOKIE | header::LOCATION | header::ETAG | header::CACHE_CONTROL);
+            if listed || self.response.contains(name) {
+                reply.append(name.clone(), value.clone());
+            }
+        }
+    }
+}
+
+/// The HTTP status that the upstream asks for with `x-http-code`; none where it asks for none, or for a senseless one.
+pub fn response_status(metadata: &HeaderMap) -> Option<StatusCode> {
+    let code = metadata.get(X_HTTP_CODE)?.to_str().ok()?.parse::<u16>().ok()?;
+    StatusCode::from_u16(code).ok().filter(|status| (200..=599).contains(&status.as_u16()))
+}
+
+fn passes_by_default(name: &HeaderName) -> bool {
+    matches!(*name, header::AUTHORIZATION | header::COOKIE | header::ACCEPT_LANGUAGE)
+        || matches!(name.as_str(), "traceparent" | "tracestate" | "baggage")
+}
+
+fn is_forwarded(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-forwarded-") || *name == REQUEST_ID
+}
+
+/// Tells the upstream who called: a trusted proxy's word with the peer added, or only what we saw ourselves.
+fn forward(headers: &HeaderMap, client: &Client<'_>, id: &RequestId, metadata: &mut HeaderMap) {
+    metadata.insert(REQUEST_ID, id.header());
+    if let Some(peer) = client.peer_text {
+        metadata.insert(FORWARDED_FOR, peer.clone());
+    }
+    metadata.insert(FORWARDED_PROTO, HeaderValue::from_static(if client.secure { "https" } else { "http" }));
+    if let Ok(host) = HeaderValue::from_str(client.authority) {
+        metadata.insert(FORWARDED_HOST, host);
+    }
+    if client.trusted_peer {
+        forward_trusted(headers, client, metadata);
+    }
+}
+
+/// What a trusted proxy says replaces what we saw, but for the list of addresses, which the proxy's own ends.
+fn forward_trusted(headers: &HeaderMap, client: &Client<'_>, metadata: &mut HeaderMap) {
+    for name in headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-")) {
+        metadata.remove(name);
+        for value in headers.get_all(name) {
+            metadata.append(name.clone(), value.clone());
+        }
+    }
+    let earlier = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let list: Vec<_> = earlier.chain(client.peer_text.map(HeaderValue::as_bytes)).collect();
+    if let Ok(value) = HeaderValue::from_bytes(&list.join(&b", "[..])) {
+        metadata.insert(FORWARDED_FOR, value);
+    }
+}
+
+/// Browsers cut their cookies into several lines on HTTP/2; whoever reads metadata expects one (RFC 9113 §8.2.3).
+fn join_cookies(metadata: &mut HeaderMap) {
+    let mut crumbs = metadata.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let (Some(first), Some(second)) = (crumbs.next(), crumbs.next()) else { return };
+    let mut joined = [first, second].join(&b"; "[..]);
+    for crumb in crumbs {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(crumb);
+    }
+    if let Ok(cookie) = HeaderValue::from_bytes(&joined) {
+        metadata.insert(header::COOKIE, cookie);
+    }
+}
+
+fn check_binary(name: &HeaderName, prefix: &str, value: &HeaderValue) -> Result<(), Status> {
+    if name.as_str().ends_with("-bin") && metadata::decode_binary(value.as_bytes()).is_none() {
+        let text = format!("header {prefix}{name}: expected base64");
+        return Err(Status::client(Code::InvalidArgument, text).with_reason(Reason::InvalidHeader));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use super::*;
+    use crate::edge::RequestIds;
+
+    static PEER: HeaderValue = HeaderValue::from_static("127.0.0.1");
+    static CLIENT: Client<'_> = Client {
+        address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        secure: true,
+        trusted_peer: false,
+        authority: "gate.example",
+        peer_text: Some(&PEER),
+    };
+
+    fn metadata(
+        rules: &HeaderRules,
+        client: &Client<'_>,
+        sent: &[(&'static str, &'static str)],
+    ) -> Result<String, Status> {
+        let headers =
+            sent.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect();
+        let passed = rules.request(&headers, client, &RequestIds::new(1).of(&HeaderMap::new()))?;
+        let mut lines: Vec<_> = passed
+            .iter()
+            .filter(|(name, _)| **name != REQUEST_ID)
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        lines.sort();
+        Ok(lines.join("\n"))
+    }
+
+    #[test]
+    fn only_listed_headers_become_metadata() {
+        let rules = HeaderRules::new(&["x-tenant".to_owned()], &[]);
+        let sent = [
+            ("authorization", "Bearer x"),
+            ("cookie", "a=b"),
+            ("x-tenant", "t1"),
+            ("x-other", "no"),
+            ("connection", "close"),
+            ("grpc-metadata-color", "red"),
+            ("grpc-metadata-grpc-status", "0"),
+            ("grpc-metadata-x-forwarded-for", "6.6.6.6"),
+            ("grpc-metadata-te", "no"),
+            ("grpc-metadata-authorization", "Bearer of another"),
+            ("grpc-metadata-x-tenant", "t2"),
+            ("x-forwarded-for", "9.9.9.9"),
+            ("x-forwarded-custom", "made up"),
+        ];
+        let expected = "authorization: Bearer x\ncolor: red\ncookie: a=b\nx-forwarded-for: 127.0.0.1\n\
+                        x-forwarded-host: gate.example\nx-forwarded-proto: https\nx-tenant: t1";
+        assert_eq!(metadata(&rules, &CLIENT, &sent).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed() {
+        let client = Client { trusted_peer: true, ..CLIENT };
+        let sent = [("x-forwarded-for", "9.9.9.9"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "www.example")];
+        let expected = "x-forwarded-for: 9.9.9.9, 127.0.0.1\nx-forwarded-host: www.example\nx-forwarded-proto: http";
+        assert_eq!(metadata(&HeaderRules::default(), &client, &sent).unwrap(), expected);
+    }
+
+    #[test]
+    fn no_list_lets_the_protocols_own_names_pass() {
+        let own = ["host", "te", "connection", "grpc-timeout", "content-type", "x-forwarded-proto", "x-request-id"];
+        let rules = HeaderRules::new(&own.map(str::to_owned), &own.map(str::to_owned));
+        let sent = own.map(|name| (name, "made up"));
+        let expected = "x-forwarded-for: 127.0.0.1\nx-forwarded-host: gate.example\nx-forwarded-proto: https";
+        assert_eq!(metadata(&rules, &CLIENT, &sent).unwrap(), expected);
+    }
+
+    #[test]
+    fn crumbs_of_a_cookie_are_joined() {
+        let mut headers = HeaderMap::new();
+        for crumb in ["a=1", "b=2", "c=3"] {
+            headers.append(header::COOKIE, HeaderValue::from_static(crumb));
+        }
+        let id = RequestIds::new(1).of(&HeaderMap::new());
+        let metadata = HeaderRules::default().request(&headers, &CLIENT, &id).unwrap();
+        let cookies: Vec<_> = metadata.get_all(header::COOKIE).iter().collect();
+        assert_eq!(cookies, ["a=1; b=2; c=3"]);
+    }
+
+    #[test]
+    fn a_binary_value_must_be_base64() {
+        assert!(metadata(&HeaderRules::default(), &CLIENT, &[("grpc-metadata-k-bin", "AAE=")]).is_ok());
+        let refused = metadata(&HeaderRules::default(), &CLIENT, &[("grpc-metadata-k-bin", "*")]).unwrap_err();
+        assert_eq!(refused.message(), "header grpc-metadata-k-bin: expected base64");
+    }
+
+    #[test]
+    fn an_upstream_may_choose_a_sensible_status() {
+        for (code, expected) in [("201", Some(201)), ("302", Some(302)), ("99", None), ("101", None), ("x", None)] {
+            let mut metadata = HeaderMap::new();
+            metadata.insert(X_HTTP_CODE, HeaderValue::from_static(code));
+            assert_eq!(response_status(&metadata).map(|status| status.as_u16()), expected, "{code}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What HTTP/1.1 asks of a request's head and the HTTP library lets pass. Where we and a proxy in front could read a
+//! request differently, neither reading is taken.
+
+use http::{HeaderValue, StatusCode, Version, header, request::Parts};
+
+use crate::status::{Code, Reason, Status};
+
+/// One host, and no transfer coding but `chunked`.
+///
+/// # Errors
+/// 400 for the host (RFC 9112 §3.2), 501 for the coding (RFC 9112 §6.1).
+pub fn check_head(head: &Parts) -> Result<(), Status> {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let what = match (hosts.next(), hosts.next()) {
+        (None, _) if head.version == Version::HTTP_11 => "must be there",
+        (_, Some(_)) => "must be there once",
+        _ => return check_coding(head),
+    };
+    Err(Status::client(Code::InvalidArgument, format!("header host: {what}"))
+        .with_reason(Reason::InvalidHeader)
+        .with_violation("host", what))
+}
+
+fn check_coding(head: &Parts) -> Result<(), Status> {
+    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter().map(HeaderValue::as_bytes);
+    if codings.all(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked")) {
+        return Ok(());
+    }
+    let what = "only `chunked` is understood";
+    Err(Status::client(Code::Unimplemented, format!("header transfer-encoding: {what}"))
+        .with_http(StatusCode::NOT_IMPLEMENTED)
+        .with_reason(Reason::InvalidHeader)
+        .with_violation("transfer-encoding", what))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    #[test]
+    fn heads_that_can_be_read_in_two_ways_are_refused() {
+        for (version, headers, expected) in [
+            (Version::HTTP_11, &[("host", "a")][..], None),
+            (Version::HTTP_11, &[], Some("header host: must be there")),
+            (Version::HTTP_11, &[("host", "a"), ("host", "b")], Some("header host: must be there once")),
+            (Version::HTTP_10, &[], None),
+            (Version::HTTP_2, &[], None),
+            (Version::HTTP_11, &[("host", "a"), ("transfer-encoding", "Chunked")], None),
+            (
+                Version::HTTP_11,
+                &[("host", "a"), ("transfer-encoding", "gzip, chunked")],
+                Some("header transfer-encoding: only `chunked` is understood"),
+            ),
+            (
+                Version::HTTP_11,
+                &[("host", "a"), ("transfer-encoding", "gzip"), ("transfer-encoding", "chunked")],
+                Some("header transfer-encoding: only `chunked` is understood"),
+            ),
+        ] {
+            let mut request = Request::builder().version(version);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (head, ()) = request.body(()).unwrap().into_parts();
+            let refused = check_head(&head).err();
+            assert_eq!(refused.as_ref().map(Status::message), expected, "{version:?} {headers:?}");
+        }
+    }
+}
