@@ -1,1 +1,183 @@
 //! The life of a call. Knows nothing of files and sockets.
+
+mod assets;
+mod linger;
+mod pass;
+mod record;
+mod reply;
+mod request;
+mod snapshot;
+mod socket;
+mod stream;
+mod unary;
+mod upload;
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
+use tower_service::Service;
+
+pub use assets::Assets;
+pub use reply::{Broken, ReplyBody};
+pub use snapshot::{Snapshot, SnapshotError};
+
+use self::{
+    linger::Lingering,
+    record::{Admission, Record},
+    request::{Begun, Call},
+    snapshot::Route,
+};
+use crate::{
+    dialect::{self, Dialect, ErrorFormat, Retry},
+    drain::Drain,
+    edge::{Client, Peer, RequestIds},
+    limits::Limits,
+    status::Status,
+    telemetry::Recorder,
+    upstream::Pool,
+};
+
+/// Any failure of a request's body: all it is used for is the log.
+pub type BodyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A request's body, as any HTTP server gives it.
+pub trait RequestBody: Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static {}
+
+impl<B: Body<Data = Bytes, Error: Into<BodyError>> + Send + Unpin + 'static> RequestBody for B {}
+
+/// Serves calls on one worker. Clones are the same gateway.
+#[derive(Clone)]
+pub struct Gateway(Arc<Worker>);
+
+struct Worker {
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    /// This worker's connections, in the order of the configuration's upstreams.
+    pools: Vec<Pool>,
+    recorder: Recorder,
+    admission: Admission,
+    ids: RequestIds,
+    drain: Drain,
+}
+
+impl Gateway {
+    /// `seed`: random, different for each worker of each process.
+    pub fn new(
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        pools: Vec<Pool>,
+        recorder: Recorder,
+        drain: Drain,
+        seed: u64,
+    ) -> Self {
+        let admission = Admission::new(snapshot.load().limits.calls_per_worker_max);
+        Self(Arc::new(Worker { snapshot, pools, recorder, admission, ids: RequestIds::new(seed), drain }))
+    }
+
+    /// Answers one request; failures are answers too.
+    pub async fn serve<B: RequestBody>(self, request: Request<B>) -> Response<ReplyBody> {
+        let started = Instant::now();
+        let (mut head, body) = request.into_parts();
+        let snapshot = self.0.snapshot.load_full();
+        let dialect = Dialect::classify(&head);
+        let peer = head.extensions.remove::<Arc<Peer>>().unwrap_or_else(|| Arc::new(Peer::unknown()));
+        let upgrade = (dialect == Dialect::WebSocket).then(|| head.extensions.remove()).flatten();
+        let client = Client::of(&head, &peer);
+        let id = self.0.ids.of(&head.headers);
+        let record = Record::begin(
+            &self.0.recorder,
+            &self.0.admission,
+            snapshot.clone(),
+            dialect,
+            client.address,
+            id.clone(),
+            started,
+        );
+        let origin = snapshot.cors.check(&head.headers, &client);
+        let call =
+            Call { worker: &self.0, snapshot: &snapshot, head: &head, dialect, client, origin, id: &id, started };
+
+        let body = Lingering::new(head.version, body);
+        let mut response = self.answer(&call, record, body, upgrade).await;
+        if head.method == Method::HEAD {
+            response = reply::without_body(response);
+        }
+        let headers = response.headers_mut();
+        headers.insert("x-request-id", id.header());
+        snapshot.cors.decorate(&head.headers, origin, headers);
+        response
+    }
+
+    /// The whole life of a call: each step in order, and one place where a failure becomes an answer.
+    async fn answer<B: RequestBody>(
+        &self,
+        call: &Call<'_>,
+        mut record: Record,
+        body: B,
+        upgrade: Option<OnUpgrade>,
+    ) -> Response<ReplyBody> {
+        let opened = match call.begin(&mut record) {
+            Ok(Begun::Call(opened)) => opened,
+            Ok(Begun::Answered(response)) => return record.answered(response.map(|()| ReplyBody::empty())),
+            Ok(Begun::Asset(asset)) => return record.answered(asset.respond(&call.head.headers)),
+            Err(status) => return reject(call, None, &mut record, &status),
+        };
+        let route = opened.route;
+        let answer = match call.dialect {
+            Dialect::Grpc => pass::serve(call, opened, &mut record, body).await,
+            Dialect::WebSocket => socket::serve(call, opened, &mut record, upgrade).await,
+            Dialect::Json | Dialect::Ndjson | Dialect::Sse if opened.is_unary() => {
+                unary::serve(call, opened, &mut record, body).await
+            }
+            // Boxed: a large future would be moved into every request's task.
+            Dialect::Json | Dialect::Ndjson | Dialect::Sse => {
+                Box::pin(stream::serve(call, opened, &mut record, body)).await
+            }
+        };
+        answer.unwrap_or_else(|status| reject(call, Some(route), &mut record, &status))
+    }
+}
+
+impl Worker {
+    /// The reconnect delay of one event stream.
+    fn retry(&self, limits: &Limits) -> Retry {
+        Retry::jittered(limits.sse_retry, self.ids.random())
+    }
+}
+
+/// A failure before the reply began, told in the caller's own tongue.
+fn reject(call: &Call<'_>, route: Option<&Route>, record: &mut Record, status: &Status) -> Response<ReplyBody> {
+    let format = ErrorFormat::of(&call.head.headers);
+    let mut response = dialect::refuse(call.dialect, format, status, &call.snapshot.codec);
+    if let Some(route) = route.filter(|_| call.dialect != Dialect::Grpc) {
+        route.policy.headers.response(status.trailers(), response.headers_mut());
+    }
+    record.http_status(response.status());
+    record.finish(Err(status));
+    response.map(ReplyBody::from)
+}
+
+/// For mounting in a server of one's own: a [`Peer`] among the request's extensions tells who calls.
+impl<B: RequestBody> Service<Request<B>> for Gateway {
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let gateway = self.clone();
+        Box::pin(async move { Ok(gateway.serve(request).await) })
+    }
+}

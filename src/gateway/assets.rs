@@ -1,0 +1,155 @@
+//! Files served as they are: held in memory, found by their whole path, so that no path can lead elsewhere.
+
+use std::{collections::HashMap, fs, io, path::Path};
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+
+use super::reply::ReplyBody;
+use crate::config::{StaticDir, StaticFiles};
+
+/// All files together, in bytes; they are held in memory.
+const TOTAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Files by URL path.
+#[derive(Debug, Default)]
+pub struct Assets {
+    files: HashMap<String, Asset>,
+}
+
+#[derive(Debug)]
+pub(super) struct Asset {
+    content_type: HeaderValue,
+    etag: HeaderValue,
+    bytes: Bytes,
+}
+
+impl Assets {
+    /// Reads every file.
+    ///
+    /// # Errors
+    /// A folder that cannot be read, or too much in it.
+    pub fn load(dirs: &[StaticDir]) -> io::Result<Self> {
+        let mut assets = Self::default();
+        let mut total = 0;
+        for dir in dirs {
+            match &dir.files {
+                StaticFiles::Embedded(files) => {
+                    files.iter().for_each(|(name, bytes)| assets.add(&dir.path, name, &Bytes::from_static(bytes)));
+                }
+                StaticFiles::Dir(root) => assets
+                    .read(&dir.path, root, root, &mut total)
+                    .map_err(|error| io::Error::new(error.kind(), format!("static {}: {error}", root.display())))?,
+            }
+        }
+        Ok(assets)
+    }
+
+    pub(super) fn get(&self, path: &str) -> Option<&Asset> {
+        self.files.get(path)
+    }
+
+    fn read(&mut self, base: &str, root: &Path, dir: &Path, total: &mut u64) -> io::Result<()> {
+        for entry in fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                self.read(base, root, &path, total)?;
+                continue;
+            }
+            *total += path.metadata()?.len();
+            if *total > TOTAL_BYTES_MAX {
+                return Err(io::Error::other(format!("the files are larger than {TOTAL_BYTES_MAX} bytes together")));
+            }
+            if let Some(name) = path.strip_prefix(root).ok().and_then(Path::to_str) {
+                self.add(base, name, &fs::read(&path)?.into());
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, base: &str, name: &str, bytes: &Bytes) {
+        let digest = digest::digest(&digest::SHA256, bytes);
+        let tag = base64_simd::URL_SAFE_NO_PAD.encode_to_string(&digest.as_ref()[..12]);
+        let asset = || Asset {
+            content_type: content_type(name),
+            etag: HeaderValue::from_str(&format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\"")),
+            bytes: bytes.clone(),
+        };
+        if let Some(folder) = name.strip_suffix("index.html") {
+            self.files.insert(format!("{base}{folder}"), asset());
+        }
+        self.files.insert(format!("{base}{name}"), asset());
+    }
+}
+
+impl Asset {
+    /// The file, or 304 where the client has it already (RFC 9110 §13.1.2).
+    pub(super) fn respond(&self, request: &HeaderMap) -> Response<ReplyBody> {
+        let known = request.get_all(header::IF_NONE_MATCH).iter().any(|tags| {
+            tags.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|tag| {
+                // Compared weakly: a proxy that compresses weakens tags.
+                tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == self.etag.as_bytes()
+            })
+        });
+        let mut response = Response::new(if known { ReplyBody::empty() } else { self.bytes.clone().into() });
+        let headers = response.headers_mut();
+        headers.insert(header::ETAG, self.etag.clone());
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        } else {
+            headers.insert(header::CONTENT_TYPE, self.content_type.clone());
+        }
+        response
+    }
+
+    pub(super) fn answers(method: &Method) -> bool {
+        matches!(*method, Method::GET | Method::HEAD)
+    }
+}
+
+fn content_type(name: &str) -> HeaderValue {
+    let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+    HeaderValue::from_static(match extension {
+        "html" => "text/html; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "json" | "map" => "application/json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "webp" => "image/webp",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "wasm" => "application/wasm",
+        "txt" | "md" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_found_by_its_path_and_known_by_its_tag() {
+        let files: BTreeMap<&'static str, &'static [u8]> =
+            [("index.html", b"<p>".as_slice()), ("js/app.js", b"1".as_slice())].into();
+        let assets = Assets::load(&[StaticDir { path: "/".to_owned(), files: StaticFiles::Embedded(files) }]).unwrap();
+        assert!(assets.get("/../Cargo.toml").is_none());
+        assert!(assets.get("/js/").is_none());
+        assert_eq!(assets.get("/js/app.js").unwrap().content_type, "text/javascript; charset=utf-8");
+        let page = assets.get("/").unwrap();
+        let mut request = HeaderMap::new();
+        assert_eq!(page.respond(&request).status(), StatusCode::OK);
+        request.insert(
+            header::IF_NONE_MATCH,
+            HeaderValue::from_str(&format!("\"x\", W/{}", page.etag.to_str().unwrap())).unwrap(),
+        );
+        assert_eq!(page.respond(&request).status(), StatusCode::NOT_MODIFIED);
+    }
+}

@@ -1,0 +1,120 @@
+//! The body of a reply: whole, or a stream that is pulled by whoever writes it to the client.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+
+use super::{pass::Pass, stream::Pump};
+
+/// What the server writes to the client. Dropping it cancels the call.
+pub enum ReplyBody {
+    /// Everything is there; its length is known.
+    Whole(Bytes),
+    /// Messages as they come.
+    Stream(Box<Pump>),
+    /// gRPC, passed through.
+    Pass(Box<Pass>),
+}
+
+/// The reply was broken off on purpose: the client must see it end badly, never well.
+#[derive(Debug)]
+pub struct Broken;
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the call failed after its reply had begun")
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl ReplyBody {
+    pub(super) fn empty() -> Self {
+        Self::Whole(Bytes::new())
+    }
+}
+
+impl From<Bytes> for ReplyBody {
+    fn from(bytes: Bytes) -> Self {
+        Self::Whole(bytes)
+    }
+}
+
+impl Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Stream(pump) => pump.poll_frame(cx),
+            Self::Pass(pass) => pass.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Stream(_) | Self::Pass(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// Asks whoever is on the way not to hold a stream back (nginx's convention), and not to keep it.
+pub(super) fn mark_as_stream(headers: &mut HeaderMap) {
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// Whether an answer of this status has a body at all (RFC 9110 §15.3.5, §15.3.6, §15.4.5).
+pub(super) fn has_body(status: StatusCode) -> bool {
+    !matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+/// The answer to HEAD: the same head as GET's, its length named, and no body (RFC 9110 §9.3.2). A stream that nobody
+/// is to read is cancelled.
+pub(super) fn without_body(mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    let has_body = has_body(response.status());
+    match response.body_mut() {
+        ReplyBody::Whole(bytes) if has_body => {
+            let length = HeaderValue::from(bytes.len());
+            response.headers_mut().insert(header::CONTENT_LENGTH, length);
+        }
+        ReplyBody::Stream(pump) => pump.leave(),
+        ReplyBody::Whole(_) | ReplyBody::Pass(_) => {}
+    }
+    response.map(|_| ReplyBody::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_names_the_length_that_get_would_have() {
+        for (status, bytes, length) in [
+            (StatusCode::OK, "abc", Some("3")),
+            (StatusCode::NOT_FOUND, "", Some("0")),
+            (StatusCode::NO_CONTENT, "", None),
+            (StatusCode::NOT_MODIFIED, "", None),
+        ] {
+            let mut response = Response::new(ReplyBody::Whole(bytes.into()));
+            *response.status_mut() = status;
+            let response = without_body(response);
+            let named = response.headers().get(header::CONTENT_LENGTH).map(|length| length.to_str().unwrap());
+            assert_eq!(named, length, "{status}");
+            assert!(response.body().is_end_stream());
+        }
+    }
+}

@@ -1,0 +1,342 @@
+//! The first half of a call: from the request's head to an opened dialect. Everything here is decided before a byte of
+//! the body is read.
+
+use std::{borrow::Cow, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header, request::Parts, uri::PathAndQuery};
+use http_body::Frame;
+use http_body_util::BodyExt;
+use smallvec::SmallVec;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    BodyError, RequestBody, Worker,
+    assets::Asset,
+    record::Record,
+    snapshot::{Route, Snapshot, Target},
+};
+use crate::{
+    call::CallHead,
+    codec::{Bound, InputError, QueryMode},
+    config::Timeout,
+    dialect::{self, BodyKind, Dialect, RequestDecoder, grpc, sse},
+    edge::{Client, OriginCheck, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
+    status::{Code, Reason, Status},
+    upstream::Pool,
+    wire,
+};
+
+/// What is known of a request from its head.
+pub(super) struct Call<'c> {
+    pub(super) worker: &'c Worker,
+    pub(super) snapshot: &'c Arc<Snapshot>,
+    pub(super) head: &'c Parts,
+    pub(super) dialect: Dialect,
+    pub(super) client: Client<'c>,
+    pub(super) origin: OriginCheck,
+    pub(super) id: &'c RequestId,
+    pub(super) started: Instant,
+}
+
+/// Where a request's head led.
+#[expect(clippy::large_enum_variant, reason = "the large one is what nearly every request becomes")]
+pub(super) enum Begun<'c> {
+    /// Answered by the head alone.
+    Answered(Response<()>),
+    Asset(&'c Asset),
+    Call(Opened<'c>),
+}
+
+/// A call that may go on: its route, its head, and what the URL says of its messages.
+pub(super) struct Opened<'c> {
+    pub(super) route: &'c Route,
+    pub(super) head: CallHead,
+    /// `?message=`, as JSON.
+    pub(super) message: Option<String>,
+    captures: SmallVec<[Cow<'c, str>; 4]>,
+    query: Option<Cow<'c, str>>,
+}
+
+impl<'c> Call<'c> {
+    /// Admits, routes and authorizes.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(super) fn begin(&self, record: &mut Record) -> Result<Begun<'c>, Status> {
+        record.check_admitted()?;
+        check_head(self.head)?;
+        if let Some(response) = self.snapshot.cors.preflight(self.head, self.origin) {
+            return Ok(Begun::Answered(response));
+        }
+        let (route, captures) = match self.snapshot.find(self.dialect, self.head)? {
+            Target::Asset(asset) => return Ok(Begun::Asset(asset)),
+            Target::Route { route, captures } => (route, captures),
+        };
+        record.route(route.index);
+        self.check(route)?;
+        if self.dialect == Dialect::Sse && sse::is_ended(&self.head.headers) {
+            let mut response = Response::new(());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            return Ok(Begun::Answered(response));
+        }
+        let (token, query) = self.take_own(route, "access_token", self.head.uri.query().map(Cow::Borrowed))?;
+        let (message, query) = self.take_own(route, "message", query)?;
+        let head = self.call_head(route, token)?;
+        Ok(Begun::Call(Opened { route, head, message, captures, query }))
+    }
+
+    /// What the route and the dialect together do not allow.
+    fn check(&self, route: &Route) -> Result<(), Status> {
+        if self.dialect == Dialect::Grpc {
+            return grpc::check(self.head);
+        }
+        if !self.dialect.carries(route.client_streaming) {
+            let text = format!("{} cannot carry a stream of requests", self.dialect.name());
+            return Err(Status::client(Code::Unimplemented, text)
+                .with_http(StatusCode::NOT_ACCEPTABLE)
+                .with_reason(Reason::UnsupportedByDialect));
+        }
+        let by_link = route.is_method_path && dialect::is_safe(&self.head.method);
+        let unasked =
+            !dialect::is_safe(&self.head.method) && self.origin == OriginCheck::Foreign && is_unasked(self.head);
+        if self.dialect == Dialect::WebSocket || by_link || unasked {
+            self.snapshot.cors.refuse_cross_site(&self.head.headers, self.origin)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a parameter of the gateway's own out of the query, where this route has it.
+    fn take_own(
+        &self,
+        route: &Route,
+        name: &'static str,
+        query: Option<Cow<'c, str>>,
+    ) -> Result<(Option<String>, Option<Cow<'c, str>>), Status> {
+        let ours = match name {
+            "message" => route.is_method_path && dialect::is_safe(&self.head.method),
+            _ => route.policy.query_token,
+        };
+        let Some(text) = query.as_deref().filter(|text| ours && text.contains(name)) else { return Ok((None, query)) };
+        let (value, rest) = take_parameter(text, name);
+        match value {
+            None => Ok((None, query)),
+            Some(Ok(value)) => Ok((Some(value), (!rest.is_empty()).then_some(Cow::Owned(rest)))),
+            Some(Err(what)) => Err(invalid_parameter(name, what)),
+        }
+    }
+
+    fn call_head(&self, route: &Route, token: Option<String>) -> Result<CallHead, Status> {
+        let headers = &self.head.headers;
+        let rules = &route.policy.headers;
+        let (mut metadata, content_type, path) = match self.dialect {
+            Dialect::Grpc => (
+                rules.grpc_request(headers, &self.client, self.id),
+                headers.get(header::CONTENT_TYPE).cloned(),
+                self.grpc_path(),
+            ),
+            _ => (rules.request(headers, &self.client, self.id)?, None, None),
+        };
+        if let Some(token) = token {
+            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
+                .map_err(|_| invalid_parameter("access_token", "not a token"))?;
+            // So that nothing prints it.
+            value.set_sensitive(true);
+            metadata.entry(header::AUTHORIZATION).or_insert(value);
+        }
+        if self.dialect == Dialect::Sse
+            && let Some(id) = sse::last_event_id(headers)
+        {
+            metadata.insert(sse::LAST_EVENT_ID, id);
+        }
+        let limit = match (route.policy.timeout, route.client_streaming || route.server_streaming) {
+            (Timeout::After(limit), _) => Some(limit),
+            (Timeout::Default, false) => Some(self.snapshot.limits.unary_timeout),
+            (Timeout::None, _) | (Timeout::Default, true) => None,
+        };
+        let timeout: Option<Duration> = match (requested_timeout(headers)?, limit) {
+            (Some(asked), Some(limit)) => Some(asked.min(limit)),
+            (asked, limit) => asked.or(limit),
+        };
+        Ok(CallHead {
+            path: path.unwrap_or_else(|| route.path.clone()),
+            content_type: content_type.unwrap_or(HeaderValue::from_static("application/grpc")),
+            metadata,
+            // A deadline too far away for the clock is none.
+            deadline: timeout.and_then(|timeout| self.started.checked_add(timeout)),
+        })
+    }
+
+    /// The path of a gRPC request. A query is no part of it: what was routed is what the upstream gets, and no token
+    /// that stood there.
+    fn grpc_path(&self) -> Option<PathAndQuery> {
+        let whole = self.head.uri.path_and_query()?;
+        match whole.query() {
+            None => Some(whole.clone()),
+            Some(_) => whole.path().parse().ok(),
+        }
+    }
+
+    /// This worker's way to the route's upstream.
+    pub(super) fn pool(&self, route: &Route) -> Result<&'c Pool, Status> {
+        self.worker.pools.get(route.upstream).ok_or_else(|| {
+            Status::gateway(Code::Internal, "the route's upstream is not there").with_reason(Reason::Internal)
+        })
+    }
+
+    /// The envelope of a call's only request message, made of path, query and body.
+    pub(super) async fn request_envelope<B: RequestBody>(
+        &self,
+        opened: &Opened<'_>,
+        bound: &Bound,
+        body: B,
+        record: &mut Record,
+    ) -> Result<Bytes, Status> {
+        let binding = &opened.route.binding;
+        let sent = if binding.takes_body() && opened.message.is_none() && !dialect::is_safe(&self.head.method) {
+            let kind = BodyKind::of(&self.head.headers, binding.request_http_body(), opened.route.client_streaming)?;
+            Some((kind, self.read_whole(body, kind, opened.head.deadline).await?))
+        } else if body.is_end_stream() {
+            None
+        } else {
+            // A body where none belongs: read, so that it can be refused unless it is empty.
+            let bytes = self.read_whole(body, BodyKind::Json, opened.head.deadline).await?;
+            if !bytes.is_empty() && binding.takes_body() {
+                return Err(Status::client(Code::InvalidArgument, "the URL gives the message, so there is no body")
+                    .with_reason(Reason::InvalidMessage)
+                    .with_violation("body", "there is none with this verb"));
+            }
+            Some((BodyKind::Json, bytes)).filter(|(_, bytes)| !bytes.is_empty())
+        };
+        let mut envelope = Vec::with_capacity(128 + sent.as_ref().map_or(0, |(_, bytes)| bytes.len()));
+        let start = wire::open_envelope(&mut envelope);
+        match &sent {
+            Some((BodyKind::Raw | BodyKind::RawPieces, bytes)) => {
+                bound.http_body(&self.snapshot.codec, binding, self.content_type(), bytes, &mut envelope)
+            }
+            Some((_, bytes)) => {
+                let body = (!bytes.is_empty()).then_some(&**bytes);
+                bound.message(&self.snapshot.codec, binding, body, &mut envelope)
+            }
+            None => {
+                let message = opened.message.as_ref().map(String::as_bytes);
+                bound.message(&self.snapshot.codec, binding, message, &mut envelope)
+            }
+        }
+        .map_err(InputError::into_status)?;
+        close_envelope(&mut envelope, start, self.snapshot.limits.request_message_bytes_max)?;
+        record.request_message(envelope.len() - wire::PREFIX_BYTES);
+        Ok(envelope.into())
+    }
+
+    /// What `google.api.HttpBody` is told of the body.
+    pub(super) fn content_type(&self) -> &str {
+        self.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The next frame of a request's body, waited for no longer than its silence and the call may last.
+    pub(super) async fn next_frame<B: RequestBody>(
+        &self,
+        body: &mut B,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Frame<Bytes>>, Status> {
+        let silence = Instant::now() + self.snapshot.limits.body_timeout;
+        let until = deadline.map_or(silence, |deadline| deadline.min(silence));
+        match timeout_at(until, body.frame()).await {
+            Ok(frame) => frame.transpose().map_err(|cause| broken_body(cause.into())),
+            Err(_) if until == silence => Err(body_timeout()),
+            Err(_) => Err(late_body()),
+        }
+    }
+
+    async fn read_whole<B: RequestBody>(
+        &self,
+        mut body: B,
+        kind: BodyKind,
+        deadline: Option<Instant>,
+    ) -> Result<Bytes, Status> {
+        let limits = &self.snapshot.limits;
+        let kind = if kind == BodyKind::RawPieces { BodyKind::Raw } else { BodyKind::Json };
+        let mut decoder = RequestDecoder::new(kind, limits.request_message_bytes_max);
+        let declared = body.size_hint().lower();
+        decoder.check_length(declared).map_err(dialect::DecodeError::into_status)?;
+        while !body.is_end_stream() {
+            match self.next_frame(&mut body, deadline).await?.map(Frame::into_data) {
+                Some(Ok(data)) => decoder.push(data).map_err(dialect::DecodeError::into_status)?,
+                // Trailers say nothing here.
+                Some(Err(_)) => {}
+                None => break,
+            }
+        }
+        decoder.end();
+        let piece = decoder.next_piece().map_err(dialect::DecodeError::into_status)?;
+        Ok(piece.map(|piece| piece.bytes).unwrap_or_default())
+    }
+}
+
+impl Opened<'_> {
+    /// One request message, one reply.
+    pub(super) fn is_unary(&self) -> bool {
+        !self.route.client_streaming && !self.route.server_streaming
+    }
+
+    /// Binds what the URL says.
+    ///
+    /// # Errors
+    /// 400 with the parameter or the variable.
+    pub(super) fn bind(&self, call: &Call<'_>) -> Result<Bound, Status> {
+        let mode = if call.dialect == Dialect::WebSocket { QueryMode::Fill } else { QueryMode::Strict };
+        let captures: SmallVec<[&str; 4]> = self.captures.iter().map(AsRef::as_ref).collect();
+        let bound = self.route.binding.bind(&call.snapshot.codec, &captures, self.query.as_deref(), mode);
+        bound.map_err(InputError::into_status)
+    }
+}
+
+/// Fills in an envelope's length.
+///
+/// # Errors
+/// 413 for a message over the limit: JSON may be shorter than what it stands for.
+pub(super) fn close_envelope(envelope: &mut [u8], start: usize, bytes_max: usize) -> Result<(), Status> {
+    let length = envelope.len() - start - wire::PREFIX_BYTES;
+    if length > bytes_max || wire::close_envelope(envelope, start).is_err() {
+        return Err(dialect::DecodeError::TooLarge { max: bytes_max }.into_status());
+    }
+    Ok(())
+}
+
+fn invalid_parameter(name: &'static str, what: &'static str) -> Status {
+    Status::client(Code::InvalidArgument, format!("query parameter {name}: {what}"))
+        .with_reason(Reason::InvalidQuery)
+        .with_violation(name, what)
+}
+
+/// The client broke off its request, or framed it wrongly.
+pub(super) fn broken_body(cause: BodyError) -> Status {
+    if is_malformed(&*cause) {
+        return Status::client(Code::InvalidArgument, "the request's body is not framed as HTTP says")
+            .with_reason(Reason::InvalidMessage)
+            .with_cause(cause);
+    }
+    Status::client(Code::Cancelled, "the request ended before its body did")
+        .with_reason(Reason::RequestAborted)
+        .with_cause(cause)
+}
+
+/// Whether the HTTP library could not read what came: it says so by an I/O error within its own.
+fn is_malformed(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>())
+        .any(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+}
+
+/// The client sent for longer than its call may last.
+fn late_body() -> Status {
+    Status::client(Code::DeadlineExceeded, "the call's deadline passed before its request was whole")
+        .with_reason(Reason::DeadlineExceeded)
+}
+
+fn body_timeout() -> Status {
+    Status::client(Code::DeadlineExceeded, "the request's body did not arrive in time")
+        .with_http(StatusCode::REQUEST_TIMEOUT)
+        .with_reason(Reason::RequestAborted)
+}

@@ -1,0 +1,375 @@
+//! Everything a call is served by, immutable: a reload builds a new one and swaps it whole, and a call keeps the one it
+//! began with.
+
+use std::{borrow::Cow, sync::Arc};
+
+use http::{HeaderValue, Method, StatusCode, header, request::Parts, uri::PathAndQuery};
+use smallvec::SmallVec;
+use thiserror::Error;
+
+use super::assets::{Asset, Assets};
+use crate::{
+    codec::{Binding, Codec},
+    config::{RouteMatch, RoutePolicy, Settings, Timeout},
+    dialect::Dialect,
+    edge::{Cors, HeaderRules},
+    limits::Limits,
+    route::{self, Found, Table, TableBuilder, Template},
+    schema::{Method as SchemaMethod, Schema, SchemaError, Source},
+    status::{Code, Reason, Status},
+};
+
+/// Routes, codec, policies: what a configuration and its schemas mean together.
+pub struct Snapshot {
+    pub(super) codec: Codec,
+    pub(super) cors: Cors,
+    pub(super) limits: Limits,
+    schema: Schema,
+    table: Table,
+    /// First one per method, in the schema's order (its `/pkg.Service/Method` path), then one per rule, then the prefixes
+    /// that pass through.
+    routes: Vec<Route>,
+    prefixes: Vec<(String, u32)>,
+    upstreams: Vec<String>,
+    assets: Arc<Assets>,
+}
+
+/// One way to a method.
+pub(super) struct Route {
+    /// This route's place, by which a call remembers it.
+    pub(super) index: u32,
+    /// `pkg.Service/Method`, or the prefix that passes through.
+    name: String,
+    pub(super) path: PathAndQuery,
+    pub(super) client_streaming: bool,
+    pub(super) server_streaming: bool,
+    no_side_effects: bool,
+    /// True for `/pkg.Service/Method` itself, where GET carries `?message=`.
+    pub(super) is_method_path: bool,
+    pub(super) binding: Binding,
+    pub(super) upstream: usize,
+    pub(super) policy: Arc<Policy>,
+}
+
+/// What the configuration says of a method.
+#[derive(Debug, Default)]
+pub(super) struct Policy {
+    pub(super) timeout: Timeout,
+    pub(super) headers: HeaderRules,
+    pub(super) output: crate::config::OutputSettings,
+    pub(super) query_token: bool,
+}
+
+/// Where a request leads.
+pub(super) enum Target<'s, 'p> {
+    Route { route: &'s Route, captures: SmallVec<[Cow<'p, str>; 4]> },
+    Asset(&'s Asset),
+}
+
+/// A configuration and schemas that do not fit together.
+#[derive(Debug, Error)]
+pub enum SnapshotError {
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    #[error("{selector}: the rule \"{template}\" is not a path template: {cause}")]
+    Template { selector: String, template: String, cause: route::TemplateError },
+    #[error("{selector}: the rule \"{template}\" does not fit its message: {cause}")]
+    Binding { selector: String, template: String, cause: crate::codec::BindingError },
+    #[error(transparent)]
+    Ambiguous(#[from] route::AmbiguousRules),
+    #[error("routes: {rule} matches no method of any schema")]
+    Unmatched { rule: String },
+}
+
+impl Snapshot {
+    /// Compiles the settings with each upstream's descriptor set, as far as they are known.
+    ///
+    /// # Errors
+    /// What the schemas or the rules contradict each other in.
+    pub fn build(settings: &Settings, sets: &[Option<Vec<u8>>], assets: Arc<Assets>) -> Result<Self, SnapshotError> {
+        let sources: Vec<_> = settings
+            .upstreams
+            .iter()
+            .zip(sets)
+            .enumerate()
+            .filter_map(|(upstream, (settings, set))| {
+                Some(Source { upstream, name: &settings.name, set: set.as_ref()? })
+            })
+            .collect();
+        let schema = Schema::merge(&sources)?;
+        let codec = Codec::compile(schema.pool());
+        let policies = Policies::new(&settings.routes);
+        let mut builder = Builder { codec: &codec, routes: Vec::new(), table: TableBuilder::default() };
+        for method in schema.methods() {
+            builder.method(method, policies.of(method))?;
+        }
+        for method in schema.methods() {
+            for rule in &method.rules {
+                builder.rule(method, rule, policies.of(method))?;
+            }
+        }
+        let prefixes = builder.prefixes(settings, &policies);
+        let (routes, table) = (builder.routes, builder.table.build()?);
+        Ok(Self {
+            cors: Cors::new(&settings.cors),
+            limits: settings.limits.clone(),
+            upstreams: settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+            codec,
+            schema,
+            table,
+            routes,
+            prefixes,
+            assets,
+        })
+    }
+
+    /// The method's and the upstream's name of a route.
+    pub(super) fn names(&self, route: u32) -> (&str, &str) {
+        let Some(route) = self.routes.get(route as usize) else { return ("", "") };
+        (&route.name, self.upstreams.get(route.upstream).map_or("", String::as_str))
+    }
+
+    pub(super) fn route(&self, index: u32) -> Option<&Route> {
+        self.routes.get(index as usize)
+    }
+
+    /// The same for a call under way, whose route was there when it began.
+    ///
+    /// # Errors
+    /// INTERNAL, never seen.
+    pub(super) fn route_of(&self, index: u32) -> Result<&Route, Status> {
+        self.route(index).ok_or_else(|| {
+            Status::gateway(Code::Internal, "the call's route is not there").with_reason(Reason::Internal)
+        })
+    }
+
+    /// Names of all methods that can be called, for metrics.
+    pub fn method_names(&self) -> impl Iterator<Item = &str> {
+        self.routes.iter().filter(|route| route.is_method_path).map(|route| route.name.as_str())
+    }
+
+    /// Where a request leads.
+    ///
+    /// # Errors
+    /// 400 for a path that no route may see, 404, 405 with `Allow`; UNIMPLEMENTED for gRPC.
+    pub(super) fn find<'s, 'p>(&'s self, dialect: Dialect, head: &'p Parts) -> Result<Target<'s, 'p>, Status> {
+        let path = head.uri.path();
+        if dialect == Dialect::Grpc {
+            return self.find_grpc(path);
+        }
+        route::check_path(path).map_err(route::PathError::into_status)?;
+        if let Some(route) = self.schema.method(path).and_then(|method| self.route(method.0)) {
+            let allowed = route.method_path_verbs(dialect);
+            return match allowed.contains(&head.method) {
+                true => Ok(Target::Route { route, captures: SmallVec::new() }),
+                false => Err(method_not_allowed(allowed)),
+            };
+        }
+        match self.find_rule(dialect, &head.method, path) {
+            Found::Route { route, captures } => match self.route(route) {
+                Some(route) => Ok(Target::Route { route, captures }),
+                None => Err(not_found(path)),
+            },
+            Found::WrongVerb { allow } => Err(method_not_allowed(&allow)),
+            Found::None => match self.assets.get(path) {
+                Some(asset) if Asset::answers(&head.method) => Ok(Target::Asset(asset)),
+                Some(_) => Err(method_not_allowed(&[Method::GET, Method::HEAD])),
+                None => Err(not_found(path)),
+            },
+        }
+    }
+
+    /// A WebSocket is opened by GET, on any path of the method (PROTOCOLS §1).
+    fn find_rule<'p>(&self, dialect: Dialect, verb: &Method, path: &'p str) -> Found<'p> {
+        let found = self.table.find(verb, path);
+        match found {
+            Found::WrongVerb { allow } if dialect == Dialect::WebSocket => match allow.first() {
+                Some(other) => self.table.find(other, path),
+                None => Found::None,
+            },
+            found => found,
+        }
+    }
+
+    fn find_grpc<'s, 'p>(&'s self, path: &str) -> Result<Target<'s, 'p>, Status> {
+        let method = self.schema.method(path).map(|method| method.0);
+        let prefix = || {
+            // Whoever stands in front of the backend might read another service in it.
+            route::check_path(path).ok()?;
+            let service = path.strip_prefix('/')?;
+            self.prefixes.iter().find(|(prefix, _)| service.starts_with(prefix)).map(|(_, route)| *route)
+        };
+        match method.or_else(prefix).and_then(|index| self.route(index)) {
+            Some(route) => Ok(Target::Route { route, captures: SmallVec::new() }),
+            None => Err(Status::client(Code::Unimplemented, format!("no upstream has the method {path}"))
+                .with_reason(Reason::RouteNotFound)),
+        }
+    }
+}
+
+impl Route {
+    /// The verbs of `/pkg.Service/Method`: GET where following a link may make the call, POST always.
+    fn method_path_verbs(&self, dialect: Dialect) -> &'static [Method] {
+        const SAFE: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
+        const UNSAFE: &[Method] = &[Method::POST];
+        const SOCKET: &[Method] = &[Method::GET];
+        match (dialect, self.client_streaming, self.server_streaming) {
+            (Dialect::WebSocket, ..) => SOCKET,
+            (_, false, true) => SAFE,
+            (_, false, false) if self.no_side_effects => SAFE,
+            _ => UNSAFE,
+        }
+    }
+}
+
+/// Routes while they are compiled.
+struct Builder<'c> {
+    codec: &'c Codec,
+    routes: Vec<Route>,
+    table: TableBuilder,
+}
+
+impl Builder<'_> {
+    fn method(&mut self, method: &SchemaMethod, policy: Arc<Policy>) -> Result<(), SnapshotError> {
+        let (input, output) = (self.codec.plan(method.input), self.codec.plan(method.output));
+        let binding = Binding::compile(self.codec, input, output, &[], Some("*"), None).map_err(|cause| {
+            SnapshotError::Binding { selector: selector(method), template: method.path.to_string(), cause }
+        })?;
+        self.push(method, binding, policy, true);
+        Ok(())
+    }
+
+    fn rule(
+        &mut self,
+        method: &SchemaMethod,
+        rule: &crate::schema::HttpRule,
+        policy: Arc<Policy>,
+    ) -> Result<(), SnapshotError> {
+        let text = || rule.template.clone();
+        let template = Template::parse(&rule.template).map_err(|cause| SnapshotError::Template {
+            selector: selector(method),
+            template: text(),
+            cause,
+        })?;
+        let variables: Vec<&str> = template.variables().collect();
+        let (input, output) = (self.codec.plan(method.input), self.codec.plan(method.output));
+        let (body, response_body) = (rule.body.as_deref(), rule.response_body.as_deref());
+        let binding = Binding::compile(self.codec, input, output, &variables, body, response_body)
+            .map_err(|cause| SnapshotError::Binding { selector: selector(method), template: text(), cause })?;
+        let is_patch = matches!(&rule.verb, route::Verb::Method(verb) if *verb == Method::PATCH);
+        let binding = if is_patch { binding.with_update_mask(self.codec) } else { binding };
+        let index = self.push(method, binding, policy, false);
+        self.table.add(rule.verb.clone(), &template, index, &selector(method));
+        Ok(())
+    }
+
+    fn push(&mut self, method: &SchemaMethod, binding: Binding, policy: Arc<Policy>, is_method_path: bool) -> u32 {
+        let index = self.next_index();
+        self.routes.push(Route {
+            index,
+            name: format!("{}/{}", method.service, method.name),
+            path: method.path.clone(),
+            client_streaming: method.client_streaming,
+            server_streaming: method.server_streaming,
+            no_side_effects: method.no_side_effects,
+            is_method_path,
+            binding,
+            upstream: method.upstream,
+            policy,
+        });
+        index
+    }
+
+    /// Services that no schema knows, by prefix: gRPC alone can carry them.
+    fn prefixes(&mut self, settings: &Settings, policies: &Policies<'_>) -> Vec<(String, u32)> {
+        let mut prefixes = Vec::new();
+        for (rule, policy) in &policies.rules {
+            let (RouteMatch::ServicePrefix(prefix), Some(name)) = (&rule.matches, &rule.policy.upstream) else {
+                continue;
+            };
+            let Some(upstream) = settings.upstreams.iter().position(|upstream| upstream.name == *name) else {
+                continue;
+            };
+            let Some(empty) = self.codec.plan_by_name("google.protobuf.Empty") else { continue };
+            let index = self.next_index();
+            self.routes.push(Route {
+                index,
+                name: format!("{prefix}*"),
+                path: PathAndQuery::from_static("/"),
+                client_streaming: true,
+                server_streaming: true,
+                no_side_effects: false,
+                is_method_path: false,
+                binding: Binding::whole(empty, empty),
+                upstream,
+                policy: policy.clone(),
+            });
+            prefixes.push((prefix.clone(), index));
+        }
+        prefixes
+    }
+
+    fn next_index(&self) -> u32 {
+        u32::try_from(self.routes.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// The configured policies, and the one of methods that no rule matches.
+struct Policies<'s> {
+    rules: Vec<(&'s crate::config::RouteRule, Arc<Policy>)>,
+    default: Arc<Policy>,
+}
+
+impl<'s> Policies<'s> {
+    fn new(rules: &'s [crate::config::RouteRule]) -> Self {
+        let rules = rules.iter().map(|rule| (rule, Arc::new(Policy::new(&rule.policy)))).collect();
+        Self { rules, default: Arc::default() }
+    }
+
+    /// The first rule that matches.
+    fn of(&self, method: &SchemaMethod) -> Arc<Policy> {
+        let matches = |rule: &RouteMatch| match rule {
+            RouteMatch::Method(name) => match name.strip_suffix("/*") {
+                Some(service) => method.service == service,
+                None => name.split_once('/') == Some((&method.service, &method.name)),
+            },
+            RouteMatch::ServicePrefix(prefix) => method.service.starts_with(prefix),
+        };
+        let found = self.rules.iter().find(|(rule, _)| matches(&rule.matches));
+        found.map_or(&self.default, |(_, policy)| policy).clone()
+    }
+}
+
+impl Policy {
+    fn new(settings: &RoutePolicy) -> Self {
+        Self {
+            timeout: settings.timeout,
+            headers: HeaderRules::new(&settings.request_headers, &settings.response_headers),
+            output: settings.output,
+            query_token: settings.query_token,
+        }
+    }
+}
+
+fn selector(method: &SchemaMethod) -> String {
+    format!("{}.{}", method.service, method.name)
+}
+
+fn not_found(path: &str) -> Status {
+    Status::client(Code::NotFound, format!("nothing is served at {path}")).with_reason(Reason::RouteNotFound)
+}
+
+fn method_not_allowed(allow: &[Method]) -> Status {
+    let mut verbs: Vec<&str> = allow.iter().map(Method::as_str).collect();
+    if verbs.contains(&"GET") && !verbs.contains(&"HEAD") {
+        verbs.push("HEAD");
+    }
+    let verbs = verbs.join(", ");
+    let status = Status::client(Code::Unimplemented, format!("this path answers {verbs} only"))
+        .with_http(StatusCode::METHOD_NOT_ALLOWED)
+        .with_reason(Reason::MethodNotAllowed);
+    match HeaderValue::from_str(&verbs) {
+        Ok(value) => status.with_header(header::ALLOW, value),
+        Err(_) => status,
+    }
+}

@@ -1,0 +1,447 @@
+//! Calls with a stream on either side, over plain HTTP: a pure step from an upstream's event to bytes, and a thin pump
+//! round it that is pulled by whoever writes the reply. Nothing is queued: nobody asks for the next event before the
+//! last one is taken.
+
+use std::{
+    future::{Future, poll_fn},
+    ops::ControlFlow,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http_body::Frame;
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::{
+    RequestBody,
+    record::Record,
+    reply::{Broken, ReplyBody, has_body, mark_as_stream},
+    request::{Call, Opened},
+    snapshot::{Route, Snapshot},
+    unary,
+    upload::Up,
+};
+use crate::{
+    call::{Replies, ReplyEvent, Requests, Transport, UnaryReply},
+    codec::OutputError,
+    dialect::{BodyKind, End, ReplyEncoder, output_settings},
+    edge::response_status,
+    limits::COALESCE_BYTES,
+    status::{Code, Reason, Status},
+    upstream::{Download, Upload},
+    wire::{Deframer, Envelope, EnvelopeError},
+};
+
+/// Opens the call, waits for its first sign, and answers with the rest as a body.
+pub(super) async fn serve<B: RequestBody>(
+    call: &Call<'_>,
+    opened: Opened<'_>,
+    record: &mut Record,
+    body: B,
+) -> Result<Response<ReplyBody>, Status> {
+    let route = opened.route;
+    let encoder = new_encoder(call, route);
+    let begun = begin(call, opened, record, body).await;
+    begun.or_else(|status| match encoder.tells_inside(&status, call.head.method == Method::GET) {
+        true => Ok(tell_inside(call, encoder, &status, record)),
+        false => Err(status),
+    })
+}
+
+async fn begin<B: RequestBody>(
+    call: &Call<'_>,
+    opened: Opened<'_>,
+    record: &mut Record,
+    body: B,
+) -> Result<Response<ReplyBody>, Status> {
+    let route = opened.route;
+    let bound = opened.bind(call)?;
+    let pool = call.pool(route)?;
+    let (up, replies) = if route.client_streaming && route.binding.takes_body() {
+        let kind = BodyKind::of(&call.head.headers, route.binding.request_http_body(), true)?;
+        let (requests, replies) = pool.open(opened.head).await?;
+        (Some(Up::new(call, kind, body, requests, bound)), replies)
+    } else {
+        let envelope = call.request_envelope(&opened, &bound, body, record).await?;
+        let (mut requests, replies) = pool.open(opened.head).await?;
+        send_only(&mut requests, envelope).await;
+        (None, replies)
+    };
+    let mut pump = Box::new(Pump::new(call, route, up, replies, record.take()));
+    let begun = if route.server_streaming {
+        pump.begin(call).await.map(Begun::Stream)
+    } else {
+        pump.only_reply().await.map(Begun::Whole)
+    };
+    match begun {
+        Ok(Begun::Stream(head)) => Ok(pump.respond(route, head)),
+        Ok(Begun::Whole(reply)) => unary::whole(call, route, &reply, &mut pump.record),
+        Err(status) => {
+            *record = pump.record.take();
+            Err(status)
+        }
+    }
+}
+
+/// A stream that is nothing but its failure.
+fn tell_inside(
+    call: &Call<'_>,
+    mut encoder: ReplyEncoder,
+    status: &Status,
+    record: &mut Record,
+) -> Response<ReplyBody> {
+    let mut body = Vec::new();
+    encoder.begin(call.worker.retry(&call.snapshot.limits), &mut body);
+    let _ = encoder.end(Err(status), &call.snapshot.codec, &mut body);
+    let mut response = Response::new(ReplyBody::Whole(body.into()));
+    let content_type = encoder.content_type().unwrap_or(HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    mark_as_stream(response.headers_mut());
+    record.finish(Err(status));
+    response
+}
+
+pub(super) fn new_encoder(call: &Call<'_>, route: &Route) -> ReplyEncoder {
+    let settings = output_settings(&call.head.headers, route.policy.output);
+    ReplyEncoder::new(call.dialect, route.server_streaming, route.binding.reply_http_body(), settings)
+}
+
+/// How a call answers that has not failed at once.
+enum Begun {
+    Stream(StreamHead),
+    Whole(UnaryReply),
+}
+
+/// What a stream's response head is made of.
+struct StreamHead {
+    metadata: HeaderMap,
+    content_type: HeaderValue,
+}
+
+/// Sends the only request message there is. A refusal comes as the replies' end.
+async fn send_only(requests: &mut Upload, envelope: Bytes) {
+    if poll_fn(|cx| requests.poll_ready(cx)).await == Ok(()) {
+        requests.send(envelope);
+        requests.finish();
+    }
+}
+
+/// A streaming call after its request was opened.
+pub struct Pump {
+    up: Option<Up>,
+    /// None after the end: what the upstream still says is of no use to anybody, however slowly the end is read.
+    replies: Option<Download>,
+    deframer: Deframer,
+    encoder: ReplyEncoder,
+    snapshot: Arc<Snapshot>,
+    route: u32,
+    record: Record,
+    /// Written and not yet handed on; at most one frame's worth and one message more.
+    out: Vec<u8>,
+    /// An event that arrived while the head was waited for.
+    held: Option<ReplyEvent>,
+    ended: Option<End>,
+    /// The reply is broken off at the next poll, when what was written before is on its way.
+    breaking: bool,
+    idle: Option<Idle>,
+}
+
+/// What happens on an SSE stream when nothing does.
+struct Idle {
+    heartbeat: Pin<Box<Sleep>>,
+    every: Duration,
+    /// When something was written last.
+    wrote: Instant,
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl Pump {
+    fn new(call: &Call<'_>, route: &Route, up: Option<Up>, replies: Download, record: Record) -> Self {
+        let encoder = new_encoder(call, route);
+        let idle = encoder.is_events().then(|| Idle {
+            heartbeat: Box::pin(sleep(call.snapshot.limits.sse_heartbeat)),
+            every: call.snapshot.limits.sse_heartbeat,
+            wrote: Instant::now(),
+            drain: Box::pin(call.worker.drain.begun_owned()),
+        });
+        Self {
+            up,
+            replies: Some(replies),
+            deframer: Deframer::new(call.snapshot.limits.reply_message_bytes_max),
+            encoder,
+            snapshot: call.snapshot.clone(),
+            route: route.index,
+            record,
+            out: Vec::new(),
+            held: None,
+            ended: None,
+            breaking: false,
+            idle,
+        }
+    }
+
+    /// Waits for the first sign of the upstream, but not for long.
+    async fn begin(&mut self, call: &Call<'_>) -> Result<StreamHead, Status> {
+        let limits = &call.snapshot.limits;
+        self.encoder.begin(call.worker.retry(limits), &mut self.out);
+        // The first message of raw bytes names their type: it has to be waited for.
+        let grace = self.encoder.content_type().map(|_| limits.stream_head_grace);
+        let metadata = self.first_sign(grace).await?;
+        let content_type = match self.encoder.content_type() {
+            Some(content_type) => content_type,
+            None => self.raw_content_type().await?,
+        };
+        Ok(StreamHead { metadata, content_type })
+    }
+
+    fn respond(mut self: Box<Self>, route: &Route, head: StreamHead) -> Response<ReplyBody> {
+        let status = response_status(&head.metadata).filter(|status| has_body(*status)).unwrap_or_default();
+        self.record.http_status(status);
+        let mut response = Response::new(ReplyBody::Stream(self));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, head.content_type);
+        headers.insert(header::VARY, HeaderValue::from_static("accept"));
+        route.policy.headers.response(&head.metadata, headers);
+        mark_as_stream(headers);
+        response
+    }
+
+    /// The upstream's initial metadata (empty where something else came first, or nothing within the grace).
+    async fn first_sign(&mut self, grace: Option<Duration>) -> Result<HeaderMap, Status> {
+        let mut patience = grace.map(|grace| Box::pin(sleep(grace)));
+        let mut metadata = None;
+        poll_fn(|cx| {
+            self.poll_up(cx)?;
+            loop {
+                match self.poll_reply(cx) {
+                    Poll::Ready(ReplyEvent::Head(head)) => metadata = Some(head),
+                    Poll::Ready(ReplyEvent::End(Err(status))) => return Poll::Ready(Err(status)),
+                    Poll::Ready(event) => {
+                        self.held = Some(event);
+                        return Poll::Ready(Ok(metadata.take().unwrap_or_default()));
+                    }
+                    // The head is there: an error right behind it would have been seen by now.
+                    Poll::Pending if grace.is_some() && metadata.is_some() => {
+                        return Poll::Ready(Ok(metadata.take().unwrap_or_default()));
+                    }
+                    Poll::Pending => break,
+                }
+            }
+            match &mut patience {
+                Some(patience) => patience.as_mut().poll(cx).map(|()| Ok(HeaderMap::new())),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The type that the first message of raw bytes names, however many frames it came in.
+    async fn raw_content_type(&mut self) -> Result<HeaderValue, Status> {
+        let snapshot = self.snapshot.clone();
+        let route = snapshot.route_of(self.route)?;
+        while let Some(ReplyEvent::Data(data)) = self.held.take_if(|held| matches!(held, ReplyEvent::Data(_))) {
+            self.deframer.push(data);
+            if let Some(envelope) = self.deframer.next_envelope().map_err(bad_envelope)? {
+                let named = ReplyEncoder::raw_content_type(&route.binding, &envelope.payload);
+                self.message(route, &envelope)?;
+                self.messages()?;
+                return named.map_err(OutputError::into_status);
+            }
+            self.first_sign(None).await?;
+        }
+        Ok(HeaderValue::from_static("application/octet-stream"))
+    }
+
+    /// The only message of a call that streams up alone.
+    async fn only_reply(&mut self) -> Result<UnaryReply, Status> {
+        let (mut head, mut message) = (HeaderMap::new(), None);
+        loop {
+            let event = poll_fn(|cx| {
+                self.poll_up(cx)?;
+                self.poll_reply(cx).map(Ok::<_, Status>)
+            });
+            match event.await? {
+                ReplyEvent::Head(metadata) => head = metadata,
+                ReplyEvent::Data(data) => {
+                    self.deframer.push(data);
+                    while let Some(envelope) = self.deframer.next_envelope().map_err(bad_envelope)? {
+                        check_flags(&envelope)?;
+                        if message.replace(envelope.payload).is_some() {
+                            return Err(not_one("more than one message"));
+                        }
+                    }
+                }
+                ReplyEvent::End(Err(status)) => return Err(status),
+                ReplyEvent::End(Ok(_)) if !self.deframer.is_empty() => {
+                    return Err(bad_envelope(EnvelopeError::Truncated));
+                }
+                ReplyEvent::End(Ok(trailers)) => {
+                    let message = message.ok_or_else(|| not_one("no message"))?;
+                    return Ok(UnaryReply { head, message, trailers });
+                }
+            }
+        }
+    }
+
+    /// The next piece of the reply.
+    pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if ready!(self.poll_turn(cx)).is_break() && self.out.is_empty() {
+            return match self.ended {
+                Some(End::Abort) if !std::mem::replace(&mut self.breaking, true) => {
+                    // The server drops what it has not flushed when a body fails: it flushes when there is nothing to do.
+                    cx.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                Some(End::Abort) => Poll::Ready(Some(Err(Broken))),
+                Some(End::Clean) | None => Poll::Ready(None),
+            };
+        }
+        if let Some(idle) = &mut self.idle {
+            idle.wrote = Instant::now();
+        }
+        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.out).into()))))
+    }
+
+    /// Moves both ways until there is a frame's worth, or all that is ready is taken.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<ControlFlow<()>> {
+        if self.ended.is_some() {
+            return Poll::Ready(ControlFlow::Break(()));
+        }
+        if let Err(status) = self.poll_up(cx) {
+            self.step(ReplyEvent::End(Err(status)));
+        }
+        while self.ended.is_none() && self.out.len() < COALESCE_BYTES {
+            let event = match self.held.take() {
+                Some(event) => event,
+                None => match self.poll_reply(cx) {
+                    Poll::Ready(event) => event,
+                    Poll::Pending if !self.out.is_empty() => break,
+                    Poll::Pending => {
+                        ready!(self.poll_idle(cx));
+                        break;
+                    }
+                },
+            };
+            self.step(event);
+        }
+        Poll::Ready(if self.ended.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+
+    /// From an event to bytes of the reply.
+    fn step(&mut self, event: ReplyEvent) {
+        let outcome = match event {
+            ReplyEvent::Head(_) => return,
+            ReplyEvent::Data(data) => {
+                self.deframer.push(data);
+                match self.messages() {
+                    Ok(()) => return,
+                    Err(status) => Err(status),
+                }
+            }
+            ReplyEvent::End(Ok(_)) if !self.deframer.is_empty() => Err(bad_envelope(EnvelopeError::Truncated)),
+            ReplyEvent::End(outcome) => outcome.map(drop),
+        };
+        let told = outcome.as_ref().err().map_or(Ok(()), Err);
+        self.ended = Some(self.encoder.end(told, &self.snapshot.codec, &mut self.out));
+        self.record.finish(told);
+        (self.up, self.replies) = (None, None);
+    }
+
+    /// Writes the messages that are whole.
+    fn messages(&mut self) -> Result<(), Status> {
+        let snapshot = self.snapshot.clone();
+        let route = snapshot.route_of(self.route)?;
+        while let Some(envelope) = self.deframer.next_envelope().map_err(bad_envelope)? {
+            self.message(route, &envelope)?;
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, route: &Route, envelope: &Envelope) -> Result<(), Status> {
+        check_flags(envelope)?;
+        let written = self.encoder.message(&self.snapshot.codec, &route.binding, &envelope.payload, &mut self.out);
+        written.map_err(OutputError::into_status)?;
+        self.record.reply_message(envelope.payload.len());
+        Ok(())
+    }
+
+    /// Nothing is ready: a heartbeat where one is due, the end where the gateway goes down.
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(idle) = &mut self.idle else { return Poll::Pending };
+        if idle.drain.as_mut().poll(cx).is_ready() {
+            let status = Status::gateway(Code::Unavailable, "the gateway is going down").with_reason(Reason::Draining);
+            self.step(ReplyEvent::End(Err(status)));
+            return Poll::Ready(());
+        }
+        loop {
+            ready!(idle.heartbeat.as_mut().poll(cx));
+            let (now, due) = (Instant::now(), idle.wrote + idle.every);
+            if due <= now {
+                idle.heartbeat.as_mut().reset(now + idle.every);
+                self.encoder.heartbeat(&mut self.out);
+                return Poll::Ready(());
+            }
+            idle.heartbeat.as_mut().reset(due);
+        }
+    }
+
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<ReplyEvent> {
+        match &mut self.replies {
+            Some(replies) => replies.poll_event(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Nobody is to read the stream, and nobody expected to: it counts as a call that ended well.
+    pub(super) fn leave(&mut self) {
+        self.record.finish(Ok(()));
+    }
+
+    fn poll_up(&mut self, cx: &mut Context<'_>) -> Result<(), Status> {
+        let Some(up) = &mut self.up else { return Ok(()) };
+        let route = self.snapshot.route_of(self.route)?;
+        match up.poll(cx, &self.snapshot, route, &mut self.record) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(outcome) => {
+                // Dropped after an error, it resets the request stream.
+                self.up = None;
+                outcome
+            }
+        }
+    }
+}
+
+/// The code that gRPC has for it (statuscodes.md, "Request cardinality violation").
+fn not_one(what: &str) -> Status {
+    let text = format!("the upstream answered with {what} where one was due");
+    Status::upstream(Code::Unimplemented, text).with_reason(Reason::UpstreamProtocol)
+}
+
+/// No compression was agreed on with the upstream.
+pub(super) fn check_flags(envelope: &Envelope) -> Result<(), Status> {
+    match envelope.flags {
+        0 => Ok(()),
+        flags => Err(bad_envelope(EnvelopeError::Flags(flags))),
+    }
+}
+
+/// The upstream's bytes are not what they should be.
+pub(super) fn bad_envelope(error: EnvelopeError) -> Status {
+    match error {
+        EnvelopeError::TooLarge { len, max } => {
+            let text = format!("the upstream's message of {len} bytes is larger than the limit of {max} bytes");
+            Status::upstream(Code::ResourceExhausted, text).with_reason(Reason::UpstreamMessageTooLarge)
+        }
+        EnvelopeError::Flags(_) | EnvelopeError::Truncated => {
+            Status::upstream(Code::Internal, "the upstream's stream is not gRPC")
+                .with_reason(Reason::UpstreamProtocol)
+                .with_cause(error)
+        }
+    }
+}
