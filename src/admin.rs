@@ -1,1 +1,253 @@
-//! The admin server: liveness, readiness, metrics.
+//! The admin server: liveness, readiness, metrics; on a thread of its own, so that busy workers do not make it slow.
+//!
+//! Knows what it shows only through closures.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+
+use crate::drain::Drain;
+
+/// What the admin server shows.
+#[derive(Clone)]
+pub struct Admin {
+    pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
+    /// The exposition text of all metrics (OpenMetrics where it ends in `# EOF`, else Prometheus 0.0.4).
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// Whether calls can be answered, and what is in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    pub ready: bool,
+    /// One sentence each, as `upstream liker: no schema yet`.
+    pub problems: Vec<String>,
+}
+
+/// Why there is no admin server.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    #[error("the admin server cannot listen on {address}: {source}")]
+    Bind { address: SocketAddr, source: io::Error },
+    #[error("the admin server cannot be started: {0}")]
+    Start(io::Error),
+}
+
+/// Serves on a thread of its own until the drain has finished, and gives the real address.
+///
+/// # Errors
+/// Where the address is taken, or a thread cannot be started.
+pub fn spawn(address: SocketAddr, admin: Admin, drain: Drain) -> Result<SocketAddr, AdminError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AdminError::Start)?;
+    let bind_failed = |source| AdminError::Bind { address, source };
+    let socket = runtime.block_on(TcpListener::bind(address)).map_err(bind_failed)?;
+    let bound = socket.local_addr().map_err(bind_failed)?;
+    let serve = async move {
+        tokio::select! {
+            () = accept(socket, admin, &drain) => {}
+            // Until then it still tells that the process drains, and how that goes.
+            () = drain.finished() => {}
+        }
+    };
+    thread::Builder::new().name("admin".into()).spawn(move || runtime.block_on(serve)).map_err(AdminError::Start)?;
+    Ok(bound)
+}
+
+async fn accept(socket: TcpListener, admin: Admin, drain: &Drain) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match socket.accept().await {
+            Ok((tcp, _)) => {
+                let (admin, drain) = (admin.clone(), drain.clone());
+                tokio::spawn(async move {
+                    serve(tcp, admin, drain).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the admin server cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve(tcp: TcpStream, admin: Admin, drain: Drain) {
+    let service = service_fn(|request: Request<_>| {
+        let response = answer(request.method(), request.uri().path(), &admin, &drain);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_header_size(HEADER_BYTES_MAX);
+    if let Err(error) = builder.serve_connection(TokioIo::new(tcp), service).await {
+        tracing::debug!(%error, "an admin connection broke");
+    }
+}
+
+fn answer(method: &Method, path: &str, admin: &Admin, drain: &Drain) -> Response<Full<Bytes>> {
+    if !matches!(path, "/" | "/livez" | "/readyz" | "/metrics") {
+        return text(StatusCode::NOT_FOUND, "there is no such page; / lists them\n");
+    }
+    if method != Method::GET && method != Method::HEAD {
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/livez" => text(StatusCode::OK, "ok"),
+        "/readyz" => readyz((admin.ready)(), drain.is_draining()),
+        "/metrics" => metrics((admin.metrics)()),
+        _ => text(StatusCode::OK, INDEX),
+    }
+}
+
+fn readyz(mut readiness: Readiness, draining: bool) -> Response<Full<Bytes>> {
+    if draining {
+        readiness.problems.insert(0, "draining: the process is about to end".into());
+    }
+    if readiness.ready && !draining {
+        return text(StatusCode::OK, "ok");
+    }
+    let body = json!({ "ready": false, "problems": readiness.problems }).to_string();
+    response(StatusCode::SERVICE_UNAVAILABLE, "application/json", body)
+}
+
+fn metrics(exposition: String) -> Response<Full<Bytes>> {
+    let is_open_metrics = exposition.trim_end().ends_with("# EOF");
+    let kind = if is_open_metrics { OPEN_METRICS } else { PROMETHEUS };
+    response(StatusCode::OK, kind, exposition)
+}
+
+fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
+    response(status, "text/plain; charset=utf-8", body)
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+const INDEX: &str = "\
+Tidegate admin
+
+/livez    ok while the process runs
+/readyz   ok while calls can be answered, else what is in the way
+/metrics  every metric, in the text format of OpenMetrics
+";
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Probes and scrapers are few; more wait in the system's backlog.
+const CONNECTIONS_MAX: usize = 64;
+const HEADER_BYTES_MAX: usize = 8 << 10;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+    };
+
+    use super::*;
+
+    fn get(address: SocketAddr, request_line: &str) -> String {
+        let mut tcp = TcpStream::connect(address).unwrap();
+        write!(tcp, "{request_line} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn start(readiness: Readiness, exposition: &'static str) -> (SocketAddr, Drain) {
+        let drain = Drain::new();
+        let admin =
+            Admin { ready: Arc::new(move || readiness.clone()), metrics: Arc::new(move || exposition.to_owned()) };
+        let address = spawn("127.0.0.1:0".parse().unwrap(), admin, drain.clone()).unwrap();
+        (address, drain)
+    }
+
+    fn ready() -> Readiness {
+        Readiness { ready: true, problems: Vec::new() }
+    }
+
+    #[test]
+    fn every_page_answers_get_and_only_get() {
+        let (address, _drain) = start(ready(), "a_total 1\n# EOF\n");
+        for (request, status, part) in [
+            ("GET /livez", "200 OK", "\r\n\r\nok"),
+            ("GET /readyz", "200 OK", "\r\n\r\nok"),
+            ("GET /readyz?verbose", "200 OK", "\r\n\r\nok"),
+            ("GET /metrics", "200 OK", "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
+            ("GET /metrics", "200 OK", "a_total 1\n# EOF\n"),
+            ("GET /", "200 OK", "/readyz"),
+            ("HEAD /livez", "200 OK", "content-length: 2"),
+            ("GET /metrics/", "404 Not Found", "no such page"),
+            ("POST /livez", "405 Method Not Allowed", "allow: GET, HEAD"),
+        ] {
+            let answer = get(address, request);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {answer}");
+            assert!(answer.contains(part), "{request}: {answer}");
+        }
+    }
+
+    #[test]
+    fn metrics_without_an_end_mark_are_told_as_prometheus_text() {
+        let (address, _drain) = start(ready(), "a 1\n");
+        assert!(get(address, "GET /metrics").contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+    }
+
+    #[test]
+    fn what_is_in_the_way_of_readiness_is_named() {
+        let problems = vec!["upstream liker: no schema yet".to_owned()];
+        let (address, _drain) = start(Readiness { ready: false, problems }, "");
+        let answer = get(address, "GET /readyz");
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        assert!(answer.ends_with(r#"{"problems":["upstream liker: no schema yet"],"ready":false}"#), "{answer}");
+    }
+
+    #[test]
+    fn while_it_drains_the_process_is_alive_but_not_ready_and_then_nobody_listens() {
+        let (address, drain) = start(ready(), "");
+        let in_flight = drain.hold();
+        drain.begin();
+        assert!(get(address, "GET /livez").starts_with("HTTP/1.1 200 "));
+        let answer = get(address, "GET /readyz");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("draining"), "{answer}");
+
+        let mut open = TcpStream::connect(address).unwrap();
+        drop(in_flight);
+        // The server drops every connection as it ends: a real event to wait for.
+        let mut rest = Vec::new();
+        let _ = open.read_to_end(&mut rest);
+        assert!(rest.is_empty());
+        assert!(TcpStream::connect(address).is_err());
+    }
+
+    #[test]
+    fn a_taken_address_is_named() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let admin = Admin { ready: Arc::new(ready), metrics: Arc::new(String::new) };
+        let error = spawn(address, admin, Drain::new()).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("the admin server cannot listen on {address}: ")), "{error}");
+    }
+}
