@@ -1,3 +1,12 @@
-//! The binary.
+//! The binary: see `tidegate --help`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tidegate::cli::run(tidegate::cli::Cli::parse())
+}

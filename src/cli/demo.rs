@@ -1,0 +1,60 @@
+//! `tidegate demo`: the gateway in front of services that live in the same process.
+
+use std::{net::SocketAddr, thread};
+
+use tokio::{net::TcpListener, runtime};
+
+use super::{
+    Addresses,
+    boot::{self, BootError, say},
+};
+use crate::{
+    config::{self, SchemaSource, Settings, StaticDir, StaticFiles},
+    demo,
+};
+
+pub(super) fn run(addresses: &Addresses) -> Result<(), BootError> {
+    let backend = start_backend()?;
+    boot::serve(&settings(addresses, backend)?, say_what_to_try)
+}
+
+/// Serves the demo's services on a port of their own, as ordinary backends do.
+fn start_backend() -> Result<SocketAddr, BootError> {
+    let fail = |error: std::io::Error| BootError::Run(format!("the demo's backend: {error}"));
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(fail)?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).map_err(fail)?;
+    let address = listener.local_addr().map_err(fail)?;
+    let serve = move || {
+        if let Err(error) = runtime.block_on(demo::serve(listener, std::future::pending())) {
+            tracing::error!("the demo's backend ended: {error}");
+        }
+    };
+    thread::Builder::new().name("demo-backend".to_owned()).spawn(serve).map_err(fail)?;
+    Ok(address)
+}
+
+fn settings(addresses: &Addresses, backend: SocketAddr) -> Result<Settings, BootError> {
+    let mut settings = config::quick(&addresses.quick(vec![format!("http://{backend}")], None))?;
+    for upstream in &mut settings.upstreams {
+        "demo".clone_into(&mut upstream.name);
+        upstream.schema = SchemaSource::Embedded(demo::descriptor_set());
+    }
+    settings.assets = vec![StaticDir { path: "/".to_owned(), files: StaticFiles::Embedded(demo::assets()) }];
+    Ok(settings)
+}
+
+fn say_what_to_try(urls: &[String]) {
+    let Some(url) = urls.first() else { return };
+    say(&format!(
+        "
+Open {url}/ in two tabs of a browser (it asks once: the certificate was made just now), or try:
+
+  curl -k  {url}/v1/posts
+  curl -k  -X POST {url}/v1/posts/1:like
+  curl -kN -H 'accept: text/event-stream' {url}/v1/posts:watch
+  curl -kN -H 'accept: application/x-ndjson' {url}/v1/posts:watch
+
+Ctrl-C ends it.
+"
+    ));
+}

@@ -1,0 +1,118 @@
+//! The commands of the binary: serve, demo, check.
+
+mod boot;
+mod demo;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+
+use self::boot::BootError;
+use crate::config::{self, Quick, Settings};
+
+/// Turns what browsers and services speak into gRPC calls, and multiplexes the answers back.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve: from a configuration file, or just in front of some upstreams.
+    Serve(Serve),
+    /// Serve a demonstration with its backend inside, and a page that shows it.
+    Demo(Addresses),
+    /// Check a configuration file: print what it resolves to, or every error in it.
+    Check {
+        /// The configuration file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    /// The configuration file (YAML; docs/config.md).
+    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["upstreams", "descriptor_set"])]
+    config: Option<PathBuf>,
+    /// An upstream, such as http://127.0.0.1:50051; may be given several times.
+    #[arg(long = "upstream", value_name = "URL", required_unless_present = "config")]
+    upstreams: Vec<String>,
+    /// A serialized FileDescriptorSet, instead of asking the upstream by reflection.
+    #[arg(long, value_name = "FILE")]
+    descriptor_set: Option<PathBuf>,
+    #[command(flatten)]
+    addresses: Addresses,
+}
+
+/// Where to listen; beside a configuration file, only `--workers` and `--admin` may be given, and override it.
+#[derive(Debug, Args)]
+struct Addresses {
+    /// TLS address, with a development certificate; port 0 lets the system choose.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Address without TLS (HTTP/1.1, and HTTP/2 with prior knowledge).
+    #[arg(long, value_name = "ADDR")]
+    listen_plain: Option<SocketAddr>,
+    /// Address of the admin server.
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// Worker threads; one per core unless set.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: Option<u16>,
+}
+
+/// Runs the command; the exit code is 2 for a configuration that cannot be served.
+pub fn run(cli: Cli) -> ExitCode {
+    let outcome = match cli.command {
+        Command::Serve(serve) => serve.settings().and_then(|settings| boot::serve(&settings, |_| ())),
+        Command::Demo(addresses) => demo::run(&addresses),
+        Command::Check { file } => check(&file),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+impl Serve {
+    fn settings(&self) -> Result<Settings, BootError> {
+        let Some(file) = &self.config else {
+            let quick = self.addresses.quick(self.upstreams.clone(), self.descriptor_set.clone());
+            return Ok(config::quick(&quick)?);
+        };
+        if self.addresses.listen.is_some() || self.addresses.listen_plain.is_some() {
+            let text = "--listen and --listen-plain do not go with --config: the file says where to listen";
+            return Err(BootError::Config(text.to_owned()));
+        }
+        let mut settings = config::load(file)?;
+        if let Some(workers) = self.addresses.workers {
+            settings.workers = workers.into();
+        }
+        if let Some(admin) = self.addresses.admin {
+            settings.admin = Some(admin);
+        }
+        Ok(settings)
+    }
+}
+
+impl Addresses {
+    fn quick(&self, upstreams: Vec<String>, descriptor_set: Option<PathBuf>) -> Quick {
+        Quick {
+            upstreams,
+            descriptor_set,
+            listen: self.listen,
+            listen_plain: self.listen_plain,
+            admin: self.admin,
+            workers: self.workers.map(usize::from),
+        }
+    }
+}
+
+fn check(file: &std::path::Path) -> Result<(), BootError> {
+    let settings = config::load(file)?;
+    boot::check(&settings)?;
+    boot::say(&config::render(&settings));
+    Ok(())
+}
