@@ -1,0 +1,39 @@
+//! What a call that goes well looks like, in every dialect.
+
+use serde_json::{Value, json};
+
+use super::{Dialect, End, How, Kind, Opening, Via};
+
+/// The connections that can carry a dialect.
+pub fn vias(dialect: Dialect) -> &'static [Via] {
+    match dialect {
+        Dialect::Json | Dialect::Ndjson | Dialect::Sse => &Via::ALL,
+        Dialect::WebSocket => &[Via::H1, Via::H1Tls],
+        Dialect::Grpc => &[Via::H2c, Via::H2Tls],
+    }
+}
+
+/// The replies to the requests of `Opening::new`, and to `a` and `b` of a request stream.
+pub fn messages(kind: Kind) -> Vec<Value> {
+    match kind {
+        Kind::Unary => vec![json!({"text": "hello", "n": 7})],
+        Kind::ServerStream => {
+            vec![json!({"text": "tick"}), json!({"text": "tick", "n": 1}), json!({"text": "tick", "n": 2})]
+        }
+        Kind::ClientStream => vec![json!({"count": 2, "joined": "a,b"})],
+        Kind::Bidi => vec![json!({"text": "a"}), json!({"text": "b"})],
+    }
+}
+
+/// The end of a call that went well.
+pub fn end(opening: &Opening) -> End {
+    let how = match opening.dialect {
+        Dialect::Json if opening.kind.replies_stream() => How::Array,
+        Dialect::Json => How::Http(200),
+        Dialect::Ndjson => How::Line,
+        Dialect::Sse => How::Event(Some("~end".to_owned())),
+        Dialect::WebSocket => How::Close(1000),
+        Dialect::Grpc => How::Trailers,
+    };
+    End { how, code: Some(0), message: String::new(), details: Vec::new() }
+}

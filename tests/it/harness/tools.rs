@@ -1,0 +1,90 @@
+//! Programs that nobody here wrote: Python and Node, with real clients and servers. None of them is optional.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use tokio::process::Command;
+
+use super::{PATIENCE, process::Process};
+use crate::proto::DESCRIPTOR_SET;
+
+const PYTHON: &str = "install Python 3 and run `python3 -m pip install -r tests/python/requirements.txt`";
+const NODE: &str = "install Node.js 20 and run `npm ci --prefix tests/node` and `npm ci --prefix tests/browser`";
+const CHROMIUM: &str = "install Chromium (`apt-get install chromium`), or set CHROMIUM to its program";
+
+fn below_tests(path: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", path].iter().collect()
+}
+
+/// A Python program of `tests/python`.
+pub fn python(script: &str, args: &[&str]) -> Process {
+    let mut command = Command::new("python3");
+    command.arg(below_tests("python").join(script)).args(args).env("PYTHONUNBUFFERED", "1");
+    Process::start(&mut command, PYTHON)
+}
+
+/// A Node program of `tests/node`.
+pub fn node(script: &str, args: &[&str]) -> Process {
+    let mut command = Command::new("node");
+    command.arg(below_tests("node").join(script)).args(args);
+    Process::start(&mut command, NODE)
+}
+
+/// The script that drives the demo page in Chromium.
+pub fn browser(base_url: &str, screenshot: Option<&Path>) -> Process {
+    let chromium = std::env::var_os("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into());
+    assert!(Path::new(&chromium).exists(), "{chromium:?} is not there: {CHROMIUM}");
+    let mut command = Command::new("node");
+    command.arg(below_tests("browser").join("demo.mjs")).env("BASE_URL", base_url).env("CHROMIUM", chromium);
+    command.env_remove("RESTART_COMMAND").env_remove("SCREENSHOT").envs(screenshot.map(|path| ("SCREENSHOT", path)));
+    Process::start(&mut command, NODE)
+}
+
+/// Lets a program run to its end, which must be a good one; its lines on standard output.
+pub async fn finish(mut process: Process) -> Vec<String> {
+    // Its output ends with it: whoever waits is told of every line, and sees them where one never comes.
+    let ended = tokio::time::timeout(PATIENCE, process.stdout.ended()).await;
+    assert!(ended.is_ok(), "still running after {PATIENCE:?}\n{}", process.transcript());
+    let status = process.exit().await;
+    process.stdout.ended().await;
+    process.stderr.ended().await;
+    let missing = ["ModuleNotFoundError", "ERR_MODULE_NOT_FOUND", "Cannot find"];
+    let transcript = process.transcript();
+    if missing.iter().any(|text| transcript.contains(text)) {
+        panic!("a module is missing: {PYTHON}; {NODE}\n{transcript}");
+    }
+    assert!(status.success(), "{status}\n{transcript}");
+    process.stdout.all()
+}
+
+/// The grpcio backend, with reflection and health.
+pub struct PythonBackend {
+    pub process: Process,
+    pub address: SocketAddr,
+}
+
+impl PythonBackend {
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// With more arguments, as `--port 1234`.
+    pub async fn with(args: &[&str]) -> Self {
+        let process = python("backend.py", &[&["--descriptor-set", DESCRIPTOR_SET], args].concat());
+        let port = process.stdout.find(|line| line.strip_prefix("port ")?.parse::<u16>().ok()).await;
+        let Some(port) = port else { panic!("no backend: {PYTHON}\n{}", process.transcript()) };
+        Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Waits until the backend saw a call of this method cancelled.
+    pub async fn cancelled(&self, method: &str) {
+        let wanted = format!("cancelled {method}");
+        self.process.stdout.find(|line| (line == wanted).then_some(())).await.expect("the backend runs");
+    }
+}

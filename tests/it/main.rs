@@ -1,0 +1,24 @@
+//! The gateway as its clients and backends see it: the real binary between real sockets.
+//!
+//! One binary, so that it links once; `harness` starts gateways and speaks every dialect, `backend` answers and records.
+
+#![allow(unreachable_pub, reason = "nothing uses a test binary, and `pub` says what a module offers")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails there")]
+#![expect(clippy::print_stdout, reason = "what a failed test was at; shown only then")]
+
+mod backend;
+mod bad_input;
+mod browser;
+mod cases;
+mod config_errors;
+mod dialects;
+mod harness;
+mod proto;
+
+mod harness_checks;
+mod lifecycle;
+mod matrix;
+mod metadata;
+mod python_backend;
+mod slow_reader;
+mod upstreams;

@@ -1,0 +1,32 @@
+//! The messages and services of `proto/tidegate/test/v1`, as the build script generated them.
+
+#![allow(
+    clippy::all,
+    clippy::pedantic,
+    clippy::semicolon_if_nothing_returned,
+    clippy::uninlined_format_args,
+    unused_qualifications,
+    unreachable_pub,
+    dead_code,
+    reason = "generated"
+)]
+
+pub mod google {
+    pub mod api {
+        include!(concat!(env!("OUT_DIR"), "/google.api.rs"));
+    }
+}
+
+pub mod tidegate {
+    pub mod test {
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/tidegate.test.v1.rs"));
+        }
+    }
+}
+
+pub use google::api::HttpBody;
+pub use tidegate::test::v1::*;
+
+/// The descriptor set of the test services with everything they import.
+pub const DESCRIPTOR_SET: &str = concat!(env!("OUT_DIR"), "/test.binpb");
