@@ -1,0 +1,17 @@
+//! Configuration: a file is refused with at least one place, or its settings are the same when they are rendered and
+//! read again.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tidegate::config::{parse, render};
+
+fuzz_target!(|text: &str| {
+    match parse(text, "fuzz.yaml") {
+        Ok(settings) => {
+            let rendered = render(&settings);
+            let again = parse(&rendered, "rendered.yaml").unwrap_or_else(|errors| panic!("{errors}\n{rendered}"));
+            assert_eq!(again, settings);
+        }
+        Err(errors) => assert!(!errors.to_string().is_empty()),
+    }
+});
