@@ -7,6 +7,7 @@ use super::{
     output_map::Entries,
     plan::{Field, Kind, Plan, Shape},
     protobuf::{Raw, Wire},
+    validate,
 };
 
 /// One appearance of a known field.
@@ -53,15 +54,20 @@ impl Output<'_> {
             }
             found.push(Found { place, form, value });
         }
-        self.drop_superseded(plan, &last_of_oneof, &mut found);
+        self.drop_superseded(plan, &last_of_oneof, &mut found)?;
         found.sort_by_key(|found| found.place);
         Ok(found)
     }
 
     /// A member of a oneof takes the place of every other that stands before it.
-    fn drop_superseded(&self, plan: &Plan, last_of_oneof: &[Option<usize>], found: &mut Vec<Found<'_>>) {
+    fn drop_superseded(
+        &self,
+        plan: &Plan,
+        last_of_oneof: &[Option<usize>],
+        found: &mut Vec<Found<'_>>,
+    ) -> Result<(), OutputError> {
         if last_of_oneof.iter().all(Option::is_none) {
-            return;
+            return Ok(());
         }
         let mut ended = vec![false; last_of_oneof.len()];
         let mut keep: Vec<bool> = found
@@ -78,7 +84,21 @@ impl Output<'_> {
             })
             .collect();
         // `keep` runs from the back.
+        for (dropped, _) in found.iter().rev().zip(&keep).filter(|(_, keep)| !**keep) {
+            if let Some(field) = plan.fields.get(dropped.place) {
+                self.sound(field.kind, dropped.value).map_err(|error| error.within(&field.json_name))?;
+            }
+        }
         found.retain(|_| keep.pop().unwrap_or(true));
+        Ok(())
+    }
+
+    /// What is passed over because another value takes its place must be sound as well.
+    pub(super) fn sound(&self, kind: Kind, value: Raw<'_>) -> Result<(), OutputError> {
+        match value {
+            Raw::Bytes(bytes) => validate::one(self.codec, kind, bytes, 1),
+            Raw::Bits(_) => Ok(()),
+        }
     }
 
     /// All appearances of one field, with its key.
@@ -146,7 +166,10 @@ impl Output<'_> {
                 let joined = join(run)?;
                 write(self, Raw::Bytes(&joined))
             }
-            [.., last] => write(self, last.value),
+            [earlier @ .., last] => {
+                earlier.iter().try_for_each(|found| self.sound(kind, found.value))?;
+                write(self, last.value)
+            }
         }
     }
 }

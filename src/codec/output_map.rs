@@ -10,6 +10,15 @@ use super::{
 };
 
 impl Output<'_> {
+    /// A value that another takes the place of, or is joined to.
+    fn superseded(&self, field: &Field, value: &Value<'_>) -> Result<(), OutputError> {
+        match value {
+            Value::One(raw) => self.sound(field.kind, *raw),
+            // Its parts were looked at one by one when they were joined.
+            Value::None | Value::Joined(_) => Ok(()),
+        }
+    }
+
     /// One entry of a map; a later one with the same key takes the place of an earlier.
     pub(super) fn entry<'w>(
         &self,
@@ -23,8 +32,18 @@ impl Output<'_> {
         while let Some(tag) = wire.tag()? {
             let raw = wire.value(tag)?;
             match tag.number {
-                1 if tag.wire_type == key_kind.wire_type() => key = Some(raw),
-                2 if tag.wire_type == field.kind.wire_type() => value.set(field.kind, raw),
+                1 if tag.wire_type == key_kind.wire_type() => {
+                    if let Some(earlier) = key.replace(raw) {
+                        self.sound(key_kind, earlier)?;
+                    }
+                }
+                2 if tag.wire_type == field.kind.wire_type() => {
+                    self.superseded(field, &value)?;
+                    if !matches!(value, Value::None) && field.kind.is_message() {
+                        self.sound(field.kind, raw)?;
+                    }
+                    value.set(field.kind, raw);
+                }
                 _ => {}
             }
         }
@@ -41,7 +60,10 @@ impl Output<'_> {
             None => Key::Bits(0),
         };
         match entries.seen.insert(key.clone()).and_then(|place| entries.list.get_mut(place)) {
-            Some(earlier) => *earlier = (key, value),
+            Some(earlier) => {
+                self.superseded(field, &earlier.1)?;
+                *earlier = (key, value);
+            }
             None => entries.list.push((key, value)),
         }
         Ok(())

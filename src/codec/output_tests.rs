@@ -99,6 +99,11 @@ fn unsound_messages_are_the_upstreams_fault() {
         (b"\x92\x03\x02\x08\x80", "ts: a varint is cut short or too long"),
         // Found by fuzzing: the first of two parts, cut short, took the second's first byte for its own.
         (b"\x92\x03\x01\x08\x92\x03\x02\x08\x05", "ts: a varint is cut short or too long"),
+        // So were these: what another value takes the place of was never looked at.
+        (b"\xf2\x01\x06\x12\x01\xd1\x12\x01b", "ms: a string that is not UTF-8"),
+        (b"\xf2\x01\x03\x12\x01\xd1\xf2\x01\x03\x12\x01b", "ms: a string that is not UTF-8"),
+        (b"\x72\x01\xd1\x72\x01b", "s: a string that is not UTF-8"),
+        (b"\xc2\x02\x01\xd1\xc8\x02\x01", "os: a string that is not UTF-8"),
     ] {
         let error = CODEC.json(ALL, wire).unwrap_err();
         assert_eq!(error.to_string(), text, "{wire:?}");

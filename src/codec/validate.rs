@@ -62,7 +62,8 @@ fn entry(codec: &Codec, field: &Field, key: Kind, bytes: &[u8], depth: usize) ->
     Ok(())
 }
 
-fn one(codec: &Codec, kind: Kind, bytes: &[u8], depth: usize) -> Result<(), OutputError> {
+/// One value that is no list and no map.
+pub(super) fn one(codec: &Codec, kind: Kind, bytes: &[u8], depth: usize) -> Result<(), OutputError> {
     match kind {
         Kind::Message(id) | Kind::Group(id) => message(codec, codec.get(id), bytes, depth + 1),
         Kind::String if simdutf8::basic::from_utf8(bytes).is_err() => {
