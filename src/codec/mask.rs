@@ -10,8 +10,7 @@ pub(super) fn append_snake(path: &[u8], snake: bool, out: &mut Vec<u8>) -> Optio
             _ => return None,
         }
     }
-    let segments_sound = path.split(|byte| *byte == b'.').all(|segment| !segment.is_empty());
-    segments_sound.then_some(())
+    has_sound_segments(path).then_some(())
 }
 
 /// Appends one path in lowerCamelCase; none where it would not read back as the same path.
@@ -26,7 +25,12 @@ pub(super) fn append_camel(path: &[u8], out: &mut Vec<u8>) -> Option<()> {
         }
         underscore = *byte == b'_';
     }
-    (!underscore).then_some(())
+    (!underscore && has_sound_segments(path)).then_some(())
+}
+
+/// No segment is empty, and there is one.
+fn has_sound_segments(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'.').all(|segment| !segment.is_empty())
 }
 
 #[cfg(test)]
@@ -47,7 +51,7 @@ mod tests {
 
     #[test]
     fn what_would_not_read_back_is_refused() {
-        for path in ["foo_", "foo__bar", "fooBar", "foo_3_bar", "foo_3"] {
+        for path in ["foo_", "foo__bar", "fooBar", "foo_3_bar", "foo_3", "", "a..b", ".a"] {
             assert_eq!(append_camel(path.as_bytes(), &mut Vec::new()), None, "{path}");
         }
         for path in ["foo_bar", "", "a..b", "a b", ".a"] {
