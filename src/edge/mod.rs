@@ -16,5 +16,5 @@ pub use deadline::requested_timeout;
 pub use headers::{HeaderRules, response_status};
 pub use peer::Peer;
 pub use query::take_parameter;
-pub use request_id::{RequestId, RequestIds};
+pub use request_id::{REQUEST_ID, RequestId, RequestIds};
 pub use strict::check_head;

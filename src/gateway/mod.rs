@@ -41,7 +41,7 @@ use self::{
 use crate::{
     dialect::{self, Dialect, ErrorFormat, Retry},
     drain::Drain,
-    edge::{Client, Peer, RequestIds},
+    edge::{Client, Peer, REQUEST_ID, RequestIds},
     limits::Limits,
     status::Status,
     telemetry::Recorder,
@@ -112,7 +112,7 @@ impl Gateway {
             response = reply::without_body(response);
         }
         let headers = response.headers_mut();
-        headers.insert("x-request-id", id.header());
+        headers.insert(REQUEST_ID, id.header());
         snapshot.cors.decorate(&head.headers, origin, headers);
         response
     }

@@ -77,8 +77,6 @@ pub enum SnapshotError {
     Binding { selector: String, template: String, cause: crate::codec::BindingError },
     #[error(transparent)]
     Ambiguous(#[from] route::AmbiguousRules),
-    #[error("routes: {rule} matches no method of any schema")]
-    Unmatched { rule: String },
 }
 
 impl Snapshot {

@@ -45,11 +45,13 @@ pub(super) async fn serve<B: RequestBody>(
     body: B,
 ) -> Result<Response<ReplyBody>, Status> {
     let route = opened.route;
-    let encoder = new_encoder(call, route);
     let begun = begin(call, opened, record, body).await;
-    begun.or_else(|status| match encoder.tells_inside(&status, call.head.method == Method::GET) {
-        true => Ok(tell_inside(call, encoder, &status, record)),
-        false => Err(status),
+    begun.or_else(|status| {
+        let encoder = new_encoder(call, route);
+        match encoder.tells_inside(&status, call.head.method == Method::GET) {
+            true => Ok(tell_inside(call, encoder, &status, record)),
+            false => Err(status),
+        }
     })
 }
 

@@ -89,11 +89,6 @@ impl Schema {
         &self.pool
     }
 
-    /// The same, for who outlives the schema.
-    pub fn shared_pool(&self) -> &Arc<DescriptorPool> {
-        &self.pool
-    }
-
     pub fn methods(&self) -> &[Method] {
         &self.methods
     }

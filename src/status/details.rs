@@ -13,7 +13,6 @@ use super::Code;
 pub enum Reason {
     RouteNotFound,
     MethodNotAllowed,
-    NotAcceptable,
     UnsupportedMediaType,
     UnsupportedByDialect,
     InvalidPath,
@@ -22,7 +21,6 @@ pub enum Reason {
     InvalidJson,
     InvalidMessage,
     MessageTooLarge,
-    HeadersTooLarge,
     OriginForbidden,
     Overloaded,
     Draining,
@@ -41,7 +39,6 @@ impl Reason {
         match self {
             Self::RouteNotFound => "ROUTE_NOT_FOUND",
             Self::MethodNotAllowed => "METHOD_NOT_ALLOWED",
-            Self::NotAcceptable => "NOT_ACCEPTABLE",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::UnsupportedByDialect => "UNSUPPORTED_BY_DIALECT",
             Self::InvalidPath => "INVALID_PATH",
@@ -50,7 +47,6 @@ impl Reason {
             Self::InvalidJson => "INVALID_JSON",
             Self::InvalidMessage => "INVALID_MESSAGE",
             Self::MessageTooLarge => "MESSAGE_TOO_LARGE",
-            Self::HeadersTooLarge => "HEADERS_TOO_LARGE",
             Self::OriginForbidden => "ORIGIN_FORBIDDEN",
             Self::Overloaded => "OVERLOADED",
             Self::Draining => "DRAINING",

@@ -42,11 +42,6 @@ impl Close {
         Self::new(code::NORMAL, "")
     }
 
-    /// The end of what a restart cuts off: the client should connect again.
-    pub fn restart() -> Self {
-        Self::new(code::SERVICE_RESTART, "the gateway restarts")
-    }
-
     /// The end of a call that failed: the gRPC code, except where WebSocket has a code of its own for it.
     pub fn of_status(status: &Status) -> Self {
         let code = match status.reason() {
