@@ -12,6 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use hyper::service::service_fn;
 use tokio::{
@@ -163,7 +164,7 @@ fn say_addresses(
 
 /// What is known of each upstream's schema.
 struct Schemas {
-    sets: Vec<Option<Vec<u8>>>,
+    sets: Vec<Option<Bytes>>,
     /// Why a set is missing, by upstream.
     faults: Vec<Option<String>>,
     assets: Arc<Assets>,
@@ -204,7 +205,7 @@ impl Schemas {
         for (index, answer) in answers {
             let name = &settings.upstreams[index].name;
             match answer {
-                Ok(set) => found |= self.accept(settings, index, set),
+                Ok(set) => found |= self.accept(settings, index, set.into()),
                 Err(status) => {
                     tracing::warn!(upstream = %name, cause = ?status.cause(), "schema by reflection: {status}");
                     self.faults[index] =
@@ -216,7 +217,7 @@ impl Schemas {
     }
 
     /// Takes a schema that fits those already known.
-    fn accept(&mut self, settings: &Settings, index: usize, set: Vec<u8>) -> bool {
+    fn accept(&mut self, settings: &Settings, index: usize, set: Bytes) -> bool {
         self.sets[index] = Some(set);
         match self.snapshot(settings) {
             Ok(_) => {

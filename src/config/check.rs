@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     error::{ConfigError, Place},
-    names::{HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
+    names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
     settings::{Cidr, EndpointUrl, Timeout},
     text::{Count, Period, Scalar, Size, Span},
     tree::{Key, Node, Value},
@@ -156,6 +156,7 @@ pub(super) const SCALARS: &[ScalarForm] = &[
     form::<EndpointUrl>(),
     form::<PathBuf>(),
     form::<HeaderField>(),
+    form::<FieldValue>(),
     form::<MethodName>(),
     form::<Cidr>(),
     form::<PageOrigin>(),

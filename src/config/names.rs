@@ -4,6 +4,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use http::HeaderValue;
+
 use super::{
     settings::{Cidr, EndpointUrl},
     text::Scalar,
@@ -194,6 +196,25 @@ impl Scalar for HeaderField {
     }
 }
 
+/// A field value of HTTP (RFC 9110 §5.5), in ASCII.
+#[derive(Clone, Debug)]
+pub(super) struct FieldValue(pub(super) HeaderValue);
+
+impl Scalar for FieldValue {
+    const FORMAT: &'static str = "header-value";
+    const LOOKS: &'static str = "the value of a header, in ASCII";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let plain = text.is_ascii() && !text.trim().is_empty();
+        let value = plain.then(|| HeaderValue::from_str(text.trim()).ok()).flatten();
+        value.map(Self).ok_or_else(|| format!("is not {}", Self::LOOKS))
+    }
+
+    fn print(&self) -> String {
+        self.0.to_str().unwrap_or_default().to_owned()
+    }
+}
+
 /// A path of a URL, ending in `/`.
 #[derive(Clone, Debug)]
 pub(super) struct UrlPath(pub(super) String);
@@ -353,6 +374,10 @@ mod tests {
         assert!(show::<ServicePrefix>("demo/").starts_with('!'));
         assert_eq!(show::<HeaderField>("X-Tenant"), "x-tenant");
         assert!(show::<HeaderField>("x tenant").starts_with('!'));
+        assert_eq!(show::<FieldValue>(" private, max-age=60 "), "private, max-age=60");
+        for text in ["", " ", "a\nb", "é"] {
+            assert!(show::<FieldValue>(text).starts_with('!'), "{text:?}");
+        }
         assert_eq!(show::<UrlPath>("/app"), "/app/");
         for text in ["", "app", "//", "/a/../b", "/a b", "/a?b", "/a%20b"] {
             assert!(show::<UrlPath>(text).starts_with('!'), "{text}");

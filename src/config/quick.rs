@@ -66,6 +66,7 @@ pub fn quick(quick: &Quick) -> Result<Settings, ConfigErrors> {
         cors: Cors::default(),
         assets: Vec::new(),
         limits: Limits::default(),
+        openapi: true,
         access_log: true,
     })
 }
@@ -88,6 +89,8 @@ fn upstream(endpoint: EndpointUrl, quick: &Quick) -> Upstream {
         name,
         endpoints: vec![endpoint],
         schema: quick.descriptor_set.clone().map_or(SchemaSource::Reflection, SchemaSource::DescriptorSet),
+        service_config: Vec::new(),
+        schema_poll: raw::schema_poll().0.0,
         balance: Balance::default(),
         tls: UpstreamTls::default(),
         connect_timeout: raw::connect_timeout().0.0,

@@ -12,7 +12,7 @@ use serde::{
 };
 
 use super::{
-    names::{HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
+    names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
     settings::{Cidr, EndpointUrl, Timeout},
     text::{Count, Period, Size, Span, Text},
 };
@@ -46,6 +46,9 @@ pub(super) struct RawConfig {
     /// Sizes, counts and times that bound everything.
     #[serde(default)]
     pub(super) limits: RawLimits,
+    /// Serve the OpenAPI description of all methods at `/-/openapi.json`, to whoever may connect.
+    #[serde(default = "yes")]
+    pub(super) openapi: bool,
     /// One JSON line on standard error for every call. `false` leaves the faults of the gateway and of the upstreams.
     #[serde(default = "yes")]
     pub(super) access_log: bool,
@@ -104,6 +107,14 @@ pub(super) struct RawUpstream {
     /// Short for `schema: { protos: … }`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) protos: Option<RawProtos>,
+    /// Files with HTTP rules beside those of the schema: the `http` of a gRPC service configuration
+    /// (`google.api.Service` in YAML). A rule there takes the place of the annotation of its method.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) service_config: Vec<Text<PathBuf>>,
+    /// Time between two looks at whether the schema that reflection tells is still the same. Files are looked at every
+    /// second.
+    #[serde(default = "schema_poll")]
+    pub(super) schema_poll: Text<Period>,
     /// How calls are spread over endpoints.
     #[serde(default)]
     pub(super) balance: RawBalance,
@@ -196,6 +207,12 @@ pub(super) struct RawRoute {
     /// How replies are written as JSON, unless the request says otherwise.
     #[serde(default)]
     pub(super) output: RawOutput,
+    /// What becomes of JSON fields and query parameters that the request message does not have.
+    #[serde(default)]
+    pub(super) unknown_fields: RawUnknownFields,
+    /// `Cache-Control` of unary replies to GET for which the upstream sets none, such as `private, max-age=60`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cache_control: Option<Text<FieldValue>>,
     /// Accept `?access_token=` as a bearer token, for EventSource and WebSocket in browsers. It is never logged.
     #[serde(default)]
     pub(super) query_token: bool,
@@ -208,6 +225,18 @@ pub(super) enum RawMatch {
     Method(Text<MethodName>),
     /// All services whose full name begins so.
     Service(Text<ServicePrefix>),
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawUnknownFields {
+    /// The request is refused, and told where the field is.
+    #[default]
+    Reject,
+    /// They are left out; the reply says so in a `warning` header, the access record names them, a metric counts them.
+    Observe,
+    /// They are left out.
+    Ignore,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -330,6 +359,10 @@ pub(super) fn keepalive() -> Text<Period> {
 
 pub(super) fn keepalive_timeout() -> Text<Period> {
     Text(Period(Duration::from_secs(20)))
+}
+
+pub(super) fn schema_poll() -> Text<Period> {
+    Text(Period(Duration::from_secs(30)))
 }
 
 pub(super) fn connections_max() -> Text<Count> {

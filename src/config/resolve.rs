@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::{
     check::{Findings, hint},
-    names::{HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
+    names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
     raw::*,
     settings::*,
     text::{Count, Period, Span, Text},
@@ -33,6 +33,7 @@ pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) 
         cors: raw.cors.into(),
         assets: raw.assets.into_iter().map(Into::into).collect(),
         limits: raw.limits.into(),
+        openapi: raw.openapi,
         access_log: raw.access_log,
     }
 }
@@ -48,6 +49,7 @@ pub(super) fn unresolve(settings: &Settings) -> RawConfig {
         cors: (&settings.cors).into(),
         assets: settings.assets.iter().map(Into::into).collect(),
         limits: (&settings.limits).into(),
+        openapi: settings.openapi,
         access_log: settings.access_log,
     }
 }
@@ -143,6 +145,8 @@ fn upstream((name, raw): (String, RawUpstream)) -> Upstream {
         name,
         endpoints: plain(raw.endpoints),
         schema,
+        service_config: plain(raw.service_config),
+        schema_poll: raw.schema_poll.0.0,
         balance: match raw.balance {
             RawBalance::RoundRobin => Balance::RoundRobin,
             RawBalance::LeastRequest => Balance::LeastRequest,
@@ -162,6 +166,8 @@ impl From<&Upstream> for RawUpstream {
             schema: Some((&upstream.schema).into()),
             descriptor_set: None,
             protos: None,
+            service_config: texts(&upstream.service_config),
+            schema_poll: Text(Period(upstream.schema_poll)),
             balance: match upstream.balance {
                 Balance::RoundRobin => RawBalance::RoundRobin,
                 Balance::LeastRequest => RawBalance::LeastRequest,
@@ -216,6 +222,8 @@ impl From<RawRoute> for RouteRule {
             request_headers: raw.request_headers.into_iter().map(|name| name.0.0).collect(),
             response_headers: raw.response_headers.into_iter().map(|name| name.0.0).collect(),
             output: raw.output.into(),
+            unknown_fields: raw.unknown_fields.into(),
+            cache_control: raw.cache_control.map(|value| value.0.0),
             query_token: raw.query_token,
         };
         Self { matches, policy }
@@ -224,7 +232,16 @@ impl From<RawRoute> for RouteRule {
 
 impl From<&RouteRule> for RawRoute {
     fn from(rule: &RouteRule) -> Self {
-        let RoutePolicy { upstream, timeout, request_headers, response_headers, output, query_token } = &rule.policy;
+        let RoutePolicy {
+            upstream,
+            timeout,
+            request_headers,
+            response_headers,
+            output,
+            unknown_fields,
+            cache_control,
+            query_token,
+        } = &rule.policy;
         let headers = |names: &[String]| names.iter().map(|name| Text(HeaderField(name.clone()))).collect();
         Self {
             matches: match &rule.matches {
@@ -236,6 +253,8 @@ impl From<&RouteRule> for RawRoute {
             request_headers: headers(request_headers),
             response_headers: headers(response_headers),
             output: (*output).into(),
+            unknown_fields: (*unknown_fields).into(),
+            cache_control: cache_control.clone().map(|value| Text(FieldValue(value))),
             query_token: *query_token,
         }
     }
@@ -252,6 +271,26 @@ impl From<OutputSettings> for RawOutput {
     fn from(output: OutputSettings) -> Self {
         let OutputSettings { defaults, enum_numbers, proto_names, int64_numbers, pretty } = output;
         Self { defaults, enum_numbers, proto_names, int64_numbers, pretty }
+    }
+}
+
+impl From<RawUnknownFields> for UnknownFields {
+    fn from(raw: RawUnknownFields) -> Self {
+        match raw {
+            RawUnknownFields::Reject => Self::Reject,
+            RawUnknownFields::Observe => Self::Observe,
+            RawUnknownFields::Ignore => Self::Ignore,
+        }
+    }
+}
+
+impl From<UnknownFields> for RawUnknownFields {
+    fn from(fields: UnknownFields) -> Self {
+        match fields {
+            UnknownFields::Reject => Self::Reject,
+            UnknownFields::Observe => Self::Observe,
+            UnknownFields::Ignore => Self::Ignore,
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
+use http::HeaderValue;
+
 use crate::limits::Limits;
 
 /// Everything one gateway process is told. `PartialEq` so that a reload can tell what changed.
@@ -18,6 +20,8 @@ pub struct Settings {
     pub cors: Cors,
     pub assets: Vec<StaticDir>,
     pub limits: Limits,
+    /// `/-/openapi.json` is served.
+    pub openapi: bool,
     /// A record of every call; false: only of the faults of the gateway and of upstreams.
     pub access_log: bool,
 }
@@ -56,6 +60,10 @@ pub struct Upstream {
     /// At least one.
     pub endpoints: Vec<EndpointUrl>,
     pub schema: SchemaSource,
+    /// Files with HTTP rules (`google.api.Service` in YAML) that take the place of annotations.
+    pub service_config: Vec<PathBuf>,
+    /// Time between two looks at the schema that reflection tells.
+    pub schema_poll: Duration,
     pub balance: Balance,
     pub tls: UpstreamTls,
     /// Longest time for a connection (TCP, TLS and the HTTP/2 preface) to open.
@@ -135,6 +143,9 @@ pub struct RoutePolicy {
     /// Response metadata that passes beside PROTOCOLS §3's own, lower case.
     pub response_headers: Vec<String>,
     pub output: OutputSettings,
+    pub unknown_fields: UnknownFields,
+    /// Of unary replies to GET for which the upstream sets none.
+    pub cache_control: Option<HeaderValue>,
     /// `?access_token=` is accepted as a bearer token and never logged.
     pub query_token: bool,
 }
@@ -147,6 +158,18 @@ pub enum Timeout {
     Default,
     None,
     After(Duration),
+}
+
+/// What becomes of JSON fields and query parameters that the request message does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UnknownFields {
+    /// The request is refused.
+    #[default]
+    Reject,
+    /// Left out, and told: in the reply, the access record and a metric.
+    Observe,
+    /// Left out.
+    Ignore,
 }
 
 /// How replies are written as JSON, unless the request says otherwise.

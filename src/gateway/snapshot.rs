@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts, uri::PathAndQuery};
 use smallvec::SmallVec;
 use thiserror::Error;
@@ -84,7 +85,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// What the schemas or the rules contradict each other in.
-    pub fn build(settings: &Settings, sets: &[Option<Vec<u8>>], assets: Arc<Assets>) -> Result<Self, SnapshotError> {
+    pub fn build(settings: &Settings, sets: &[Option<Bytes>], assets: Arc<Assets>) -> Result<Self, SnapshotError> {
         let sources: Vec<_> = settings
             .upstreams
             .iter()

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bytes::Bytes;
 use protox::file::{ChainFileResolver, DescriptorSetFileResolver, GoogleFileResolver, IncludeFileResolver};
 
 use super::{BUILTIN, InvalidSet, SET_BYTES_MAX, SchemaError};
@@ -15,12 +16,12 @@ use crate::config::SchemaSource;
 ///
 /// # Errors
 /// A file that cannot be read, and proto sources that cannot be compiled, with file, line and column.
-pub fn load(source: &SchemaSource) -> Result<Option<Vec<u8>>, SchemaError> {
+pub fn load(source: &SchemaSource) -> Result<Option<Bytes>, SchemaError> {
     match source {
         SchemaSource::Reflection | SchemaSource::None => Ok(None),
-        SchemaSource::Embedded(set) => Ok(Some(set.to_vec())),
-        SchemaSource::DescriptorSet(path) => read(path).map(Some),
-        SchemaSource::Protos { files, includes } => compile(files, includes).map(Some),
+        SchemaSource::Embedded(set) => Ok(Some(Bytes::from_static(set))),
+        SchemaSource::DescriptorSet(path) => read(path).map(|set| Some(set.into())),
+        SchemaSource::Protos { files, includes } => compile(files, includes).map(|set| Some(set.into())),
     }
 }
 

@@ -156,6 +156,7 @@ fn settings(tls: Option<ServerTls>) -> Settings {
         cors: Cors::default(),
         assets: Vec::new(),
         limits: Limits::default(),
+        openapi: true,
         access_log: false,
     }
 }

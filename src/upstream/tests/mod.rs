@@ -29,6 +29,8 @@ fn settings(endpoints: Vec<EndpointUrl>) -> Upstream {
         name: "test".to_owned(),
         endpoints,
         schema: SchemaSource::None,
+        service_config: Vec::new(),
+        schema_poll: Duration::from_secs(30),
         balance: Balance::RoundRobin,
         tls: UpstreamTls::default(),
         connect_timeout: Duration::from_secs(5),
