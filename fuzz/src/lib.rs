@@ -29,7 +29,8 @@ pub static CODEC: LazyLock<(Codec, PlanId)> = LazyLock::new(|| {
     let files = vec![proto.join("tidegate/test/v1/types.proto")];
     let set = load(&SchemaSource::Protos { files, includes: vec![proto] }).expect("the protos compile");
     let set = set.expect("protos are a set");
-    let schema = Schema::merge(&[Source { upstream: 0, name: "fuzz", set: &set }]).expect("the set is valid");
+    let schema = Schema::merge(&[Source { upstream: 0, name: "fuzz", set: &set, service_config: &Default::default() }])
+        .expect("the set is valid");
     let codec = Codec::compile(schema.pool());
     let plan = codec.plan_by_name("tidegate.test.v1.All").expect("the message is there");
     (codec, plan)

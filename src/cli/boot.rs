@@ -25,7 +25,7 @@ use crate::{
     config::{ConfigErrors, SchemaSource, Settings},
     drain::Drain,
     gateway::{Assets, Gateway, Snapshot},
-    schema,
+    schema::{self, ServiceConfig, UpstreamSchema},
     server::{self, Server},
     telemetry::{self, Telemetry},
     upstream::{Cluster, Pool},
@@ -164,7 +164,7 @@ fn say_addresses(
 
 /// What is known of each upstream's schema.
 struct Schemas {
-    sets: Vec<Option<Bytes>>,
+    known: Vec<UpstreamSchema>,
     /// Why a set is missing, by upstream.
     faults: Vec<Option<String>>,
     assets: Arc<Assets>,
@@ -173,26 +173,28 @@ struct Schemas {
 impl Schemas {
     fn load(settings: &Settings) -> Result<Self, BootError> {
         let load = |upstream: &crate::config::Upstream| {
-            schema::load(&upstream.schema)
-                .map_err(|error| BootError::Config(format!("upstream {}: {error}", upstream.name)))
+            let wrong = |error: &dyn fmt::Display| BootError::Config(format!("upstream {}: {error}", upstream.name));
+            let set = schema::load(&upstream.schema).map_err(|error| wrong(&error))?;
+            let service_config = ServiceConfig::load(&upstream.service_config).map_err(|errors| wrong(&errors))?;
+            Ok::<_, BootError>(UpstreamSchema { set, service_config: Arc::new(service_config) })
         };
-        let sets = settings.upstreams.iter().map(load).collect::<Result<Vec<_>, _>>()?;
+        let known = settings.upstreams.iter().map(load).collect::<Result<Vec<_>, _>>()?;
         let assets = Assets::load(&settings.assets).map_err(BootError::config)?;
-        Ok(Self { faults: vec![None; sets.len()], sets, assets: Arc::new(assets) })
+        Ok(Self { faults: vec![None; known.len()], known, assets: Arc::new(assets) })
     }
 
     fn snapshot(&self, settings: &Settings) -> Result<Snapshot, String> {
-        Snapshot::build(settings, &self.sets, self.assets.clone()).map_err(|error| error.to_string())
+        Snapshot::build(settings, &self.known, self.assets.clone()).map_err(|error| error.to_string())
     }
 
     fn is_missing(&self, settings: &Settings, index: usize) -> bool {
-        settings.upstreams[index].schema == SchemaSource::Reflection && self.sets[index].is_none()
+        settings.upstreams[index].schema == SchemaSource::Reflection && self.known[index].set.is_none()
     }
 
     /// Asks every upstream whose schema is missing; true where one became known.
     async fn fetch_missing(&mut self, settings: &Settings, pools: &[Pool], patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
-        let missing = (0..self.sets.len()).filter(|index| self.is_missing(settings, *index));
+        let missing = (0..self.known.len()).filter(|index| self.is_missing(settings, *index));
         let mut asked: FuturesUnordered<_> = missing
             .map(|index| async move { (index, schema::reflection::fetch(&pools[index], deadline).await) })
             .collect();
@@ -218,14 +220,14 @@ impl Schemas {
 
     /// Takes a schema that fits those already known.
     fn accept(&mut self, settings: &Settings, index: usize, set: Bytes) -> bool {
-        self.sets[index] = Some(set);
+        self.known[index].set = Some(set);
         match self.snapshot(settings) {
             Ok(_) => {
                 self.faults[index] = None;
                 true
             }
             Err(error) => {
-                self.sets[index] = None;
+                self.known[index].set = None;
                 tracing::error!(upstream = %settings.upstreams[index].name, "schema refused: {error}");
                 self.faults[index] = Some(error);
                 false
@@ -238,7 +240,7 @@ impl Schemas {
             let unknown = || format!("upstream {}: its schema is not known yet", settings.upstreams[index].name);
             self.faults[index].clone().unwrap_or_else(unknown)
         };
-        (0..self.sets.len()).filter(|index| self.is_missing(settings, *index)).map(fault).collect()
+        (0..self.known.len()).filter(|index| self.is_missing(settings, *index)).map(fault).collect()
     }
 }
 

@@ -3,7 +3,6 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts, uri::PathAndQuery};
 use smallvec::SmallVec;
 use thiserror::Error;
@@ -16,7 +15,7 @@ use crate::{
     edge::{Cors, HeaderRules},
     limits::Limits,
     route::{self, Found, Table, TableBuilder, Template},
-    schema::{Method as SchemaMethod, Schema, SchemaError, Source},
+    schema::{Method as SchemaMethod, Schema, SchemaError, Source, UpstreamSchema},
     status::{Code, Reason, Status},
 };
 
@@ -81,18 +80,19 @@ pub enum SnapshotError {
 }
 
 impl Snapshot {
-    /// Compiles the settings with each upstream's descriptor set, as far as they are known.
+    /// Compiles the settings with each upstream's schema, as far as they are known.
     ///
     /// # Errors
     /// What the schemas or the rules contradict each other in.
-    pub fn build(settings: &Settings, sets: &[Option<Bytes>], assets: Arc<Assets>) -> Result<Self, SnapshotError> {
+    pub fn build(settings: &Settings, schemas: &[UpstreamSchema], assets: Arc<Assets>) -> Result<Self, SnapshotError> {
         let sources: Vec<_> = settings
             .upstreams
             .iter()
-            .zip(sets)
+            .zip(schemas)
             .enumerate()
-            .filter_map(|(upstream, (settings, set))| {
-                Some(Source { upstream, name: &settings.name, set: set.as_ref()? })
+            .filter_map(|(upstream, (settings, schema))| {
+                let set = schema.set.as_ref()?;
+                Some(Source { upstream, name: &settings.name, set, service_config: &schema.service_config })
             })
             .collect();
         let schema = Schema::merge(&sources)?;

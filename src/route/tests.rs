@@ -310,7 +310,9 @@ const TEST_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/test.binpb"));
 /// From a method's name and the request to `Method variable=value …`, as the test services' rules have it.
 #[test]
 fn the_test_services_are_reached_by_their_rules() {
-    let schema = Schema::merge(&[Source { upstream: 0, name: "test", set: TEST_SET }]).unwrap();
+    let schema =
+        Schema::merge(&[Source { upstream: 0, name: "test", set: TEST_SET, service_config: &Default::default() }])
+            .unwrap();
     let mut builder = TableBuilder::new();
     let mut routes = Vec::new();
     for method in schema.methods() {

@@ -10,6 +10,7 @@ mod methods;
 mod raw;
 pub mod reflection;
 mod rules;
+mod service_config;
 mod set;
 #[cfg(test)]
 mod tests;
@@ -17,11 +18,13 @@ mod tests;
 use std::{collections::HashMap, sync::Arc};
 
 use buffa_descriptor::{DescriptorPool, MessageIndex};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 
 pub use error::{InvalidSet, SchemaError};
 pub use load::load;
 pub use rules::{HttpRule, RuleError, Verb};
+pub use service_config::ServiceConfig;
 
 /// Always part of a schema: the well-known types, error details and HttpBody, and what `google.api.http` needs.
 const BUILTIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/builtin.binpb"));
@@ -61,14 +64,24 @@ pub struct Method {
     pub upstream: usize,
 }
 
-/// What one upstream brings: a serialized `google.protobuf.FileDescriptorSet`.
+/// What is known of one upstream's schema.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamSchema {
+    /// A serialized `google.protobuf.FileDescriptorSet`; none: not known yet, or there is none.
+    pub set: Option<Bytes>,
+    pub service_config: Arc<ServiceConfig>,
+}
+
+/// What one upstream brings to a merged schema.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
     /// Its index, for [`Method::upstream`].
     pub upstream: usize,
     /// Its name, for errors.
     pub name: &'a str,
+    /// A serialized `google.protobuf.FileDescriptorSet`.
     pub set: &'a [u8],
+    pub service_config: &'a ServiceConfig,
 }
 
 impl Schema {

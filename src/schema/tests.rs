@@ -44,7 +44,7 @@ fn compile(files: &[(&str, &str)]) -> Vec<u8> {
 }
 
 fn merge_one(set: &[u8]) -> Result<Schema, SchemaError> {
-    Schema::merge(&[Source { upstream: 0, name: "one", set }])
+    Schema::merge(&[Source { upstream: 0, name: "one", set, service_config: &Default::default() }])
 }
 
 fn describe(result: Result<Schema, SchemaError>, names: &[&str]) -> String {
@@ -83,8 +83,11 @@ fn upstreams_are_joined_or_told_apart() {
         }
         let names: Vec<_> = upstreams.iter().map(|(name, _)| *name).collect();
         let sets: Vec<_> = upstreams.iter().map(|(_, files)| compile(files)).collect();
-        let sources: Vec<_> =
-            (0..).zip(names.iter().zip(&sets)).map(|(upstream, (name, set))| Source { upstream, name, set }).collect();
+        let none = ServiceConfig::default();
+        let sources: Vec<_> = (0..)
+            .zip(names.iter().zip(&sets))
+            .map(|(upstream, (name, set))| Source { upstream, name, set, service_config: &none })
+            .collect();
         let name = inputs.lines().next().unwrap();
         assert_eq!(describe(Schema::merge(&sources), &names), expected.trim(), "{name}");
         cases += 1;
@@ -234,7 +237,8 @@ fn what_another_compiler_leaves_out_makes_no_difference() {
     }
     let bare = bare.encode_to_vec();
     assert_ne!(set, bare);
-    let source = |upstream, set| Source { upstream, name: "x", set };
+    let none = ServiceConfig::default();
+    let source = |upstream, set| Source { upstream, name: "x", set, service_config: &none };
     assert!(Schema::merge(&[source(0, &set), source(1, &bare)]).is_ok());
 }
 

@@ -245,7 +245,9 @@ async fn an_honest_server_gives_a_schema_that_its_files_give() {
         sent.sort();
         got.sort();
         assert!(sent == got, "the files are those that were sent, byte for byte");
-        let schema = Schema::merge(&[Source { upstream: 0, name: "test", set: &set }]).unwrap();
+        let schema =
+            Schema::merge(&[Source { upstream: 0, name: "test", set: &set, service_config: &Default::default() }])
+                .unwrap();
         assert!(schema.method("/tidegate.test.v1.Echo/Say").is_some());
         assert_eq!(fake.opened.lock().unwrap().len(), 1);
     }
