@@ -9,6 +9,13 @@ pub struct Place {
     pub column: u64,
 }
 
+/// A place in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Location {
+    pub file: String,
+    pub place: Place,
+}
+
 /// One fault of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -30,12 +37,23 @@ impl ConfigErrors {
     }
 }
 
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_location(&self.file, self.place, f)
+    }
+}
+
+fn write_location(file: &str, place: Place, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(file)?;
+    match place.line {
+        0 => Ok(()),
+        line => write!(f, ":{line}:{}", place.column),
+    }
+}
+
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if self.place.line > 0 {
-            write!(f, ":{}:{}", self.place.line, self.place.column)?;
-        }
+        write_location(&self.file, self.place, f)?;
         if !self.key.is_empty() {
             write!(f, ": {}", self.key)?;
         }

@@ -12,13 +12,15 @@ mod names;
 mod text;
 mod tree;
 mod error;
+mod service;
 mod quick;
 
 use std::{fs::File, io::Read, num::NonZeroUsize, path::Path, thread};
 
-pub use error::{ConfigError, ConfigErrors, Place};
+pub use error::{ConfigError, ConfigErrors, Location, Place};
 pub use quick::{Quick, quick};
 pub use schema::{json_schema, markdown};
+pub use service::{ServiceBinding, ServiceHttp, ServiceRule, load_service, parse_service};
 pub use settings::*;
 
 use check::Findings;
@@ -28,16 +30,20 @@ use check::Findings;
 /// # Errors
 /// Every fault that was found, each with its place.
 pub fn load(path: &Path) -> Result<Settings, ConfigErrors> {
+    parse(&read_text(path, FILE_BYTES_MAX)?, &path.display().to_string())
+}
+
+fn read_text(path: &Path, bytes_max: usize) -> Result<String, ConfigErrors> {
     let file = path.display().to_string();
     let cannot =
         |error: &dyn std::fmt::Display| ConfigErrors::one(&file, Place::default(), format!("cannot be read: {error}"));
     let mut text = String::new();
     let opened = File::open(path).map_err(|error| cannot(&error))?;
-    opened.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(|error| cannot(&error))?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(cannot(&"it is larger than 1 MiB"));
+    opened.take(bytes_max as u64 + 1).read_to_string(&mut text).map_err(|error| cannot(&error))?;
+    if text.len() > bytes_max {
+        return Err(cannot(&format!("it is larger than {} MiB", bytes_max >> 20)));
     }
-    parse(&text, &file)
+    Ok(text)
 }
 
 /// Reads a configuration; `file` is what faults are told of.
@@ -46,14 +52,14 @@ pub fn load(path: &Path) -> Result<Settings, ConfigErrors> {
 /// Every fault that was found, each with its place.
 pub fn parse(text: &str, file: &str) -> Result<Settings, ConfigErrors> {
     let fault = |(place, message): (Place, String)| ConfigErrors::one(file, place, message);
-    let root = tree::read(text).map_err(fault)?;
+    let root = tree::read(text, NODES_MAX).map_err(fault)?;
     if matches!(root.value, tree::Value::Null) {
         return Err(fault((Place::default(), "the file is empty".to_owned())));
     }
     let mut findings = Findings::new(file);
     findings.check(&schema::schema(), &root, "");
     if findings.errors.is_empty() {
-        let settings = resolve::resolve(tree::typed(text).map_err(fault)?, cpus(), &mut findings);
+        let settings = resolve::resolve(tree::typed(text, NODES_MAX).map_err(fault)?, cpus(), &mut findings);
         if findings.errors.is_empty() {
             return Ok(settings);
         }
@@ -79,7 +85,14 @@ fn cpus() -> usize {
     thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// Keys and values of one file.
+const NODES_MAX: usize = 50_000;
+
+/// Between the two halves of a fixture.
+#[cfg(test)]
+const SEPARATOR: &str = "----------\n";
 
 #[cfg(test)]
 mod tests {
@@ -165,6 +178,4 @@ mod tests {
         paths.sort();
         paths
     }
-
-    const SEPARATOR: &str = "----------\n";
 }

@@ -35,12 +35,13 @@ pub(super) struct Key {
     pub(super) place: Place,
 }
 
-/// Reads the text as one YAML document.
+/// Reads the text as one YAML document of at most `nodes_max` keys and values, aliases counted as often as they stand
+/// for something.
 ///
 /// # Errors
 /// The first place where it is not YAML, repeats a key, or is larger than a configuration can be.
-pub(super) fn read(text: &str) -> Result<Node, (Place, String)> {
-    let root: Spanned<Value> = typed(text)?;
+pub(super) fn read(text: &str, nodes_max: usize) -> Result<Node, (Place, String)> {
+    let root: Spanned<Value> = typed(text, nodes_max)?;
     Ok(root.into())
 }
 
@@ -48,20 +49,20 @@ pub(super) fn read(text: &str) -> Result<Node, (Place, String)> {
 ///
 /// # Errors
 /// The first place that does not fit.
-pub(super) fn typed<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, (Place, String)> {
-    serde_saphyr::from_str_with_options(text, options()).map_err(|error| {
+pub(super) fn typed<T: for<'de> Deserialize<'de>>(text: &str, nodes_max: usize) -> Result<T, (Place, String)> {
+    serde_saphyr::from_str_with_options(text, options(nodes_max)).map_err(|error| {
         let place = error.location().map(Place::from).unwrap_or_default();
         (place, describe(&error))
     })
 }
 
 /// Aliases may not multiply a small file into a large tree ("billion laughs").
-fn options() -> Options {
+fn options(nodes_max: usize) -> Options {
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_nodes: NODES_MAX,
-            max_events: 4 * NODES_MAX,
-            max_recorded_anchor_events: NODES_MAX,
+            max_nodes: nodes_max,
+            max_events: 4 * nodes_max,
+            max_recorded_anchor_events: nodes_max,
             max_aliases: ALIASES_MAX,
             max_anchors: ALIASES_MAX,
             max_merge_keys: ALIASES_MAX,
@@ -69,7 +70,7 @@ fn options() -> Options {
             max_depth: DEPTH_MAX,
         },
         alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: NODES_MAX,
+            max_total_replayed_events: nodes_max,
         },
         strict_booleans: true,
         with_snippet: false,
@@ -178,9 +179,6 @@ impl<'de> Visitor<'de> for Tree {
     }
 }
 
-/// Keys and values of one file, aliases counted as often as they stand for something.
-const NODES_MAX: usize = 50_000;
-
 const ALIASES_MAX: usize = 1000;
 
 const DEPTH_MAX: usize = 32;
@@ -189,9 +187,11 @@ const DEPTH_MAX: usize = 32;
 mod tests {
     use super::*;
 
+    const NODES_MAX: usize = 50_000;
+
     #[test]
     fn keys_and_values_know_their_places() {
-        let root = read("a:\n  b: [1, x]\n  \"c\": true\n").unwrap();
+        let root = read("a:\n  b: [1, x]\n  \"c\": true\n", NODES_MAX).unwrap();
         let Value::Map(top) = root.value else { panic!("{root:?}") };
         let Value::Map(entries) = &top[0].1.value else { panic!("{top:?}") };
         let Value::List(list) = &entries[0].1.value else { panic!("{entries:?}") };
@@ -206,13 +206,13 @@ mod tests {
             let aliases = vec![format!("*a{}", level - 1); 10].join(", ");
             text.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
         }
-        let (_, message) = read(&text).unwrap_err();
+        let (_, message) = read(&text, NODES_MAX).unwrap_err();
         assert!(message.contains("repeats more by aliases"), "{message}");
     }
 
     #[test]
     fn a_tower_of_brackets_is_refused() {
-        assert!(read(&"[".repeat(10_000)).is_err());
-        assert!(read(&format!("a: {}{}", "[".repeat(100), "]".repeat(100))).is_err());
+        assert!(read(&"[".repeat(10_000), NODES_MAX).is_err());
+        assert!(read(&format!("a: {}{}", "[".repeat(100), "]".repeat(100)), NODES_MAX).is_err());
     }
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::assets::{Asset, Assets};
 use crate::{
     codec::{Binding, Codec},
-    config::{RouteMatch, RoutePolicy, Settings, Timeout},
+    config::{Location, RouteMatch, RoutePolicy, Settings, Timeout},
     dialect::Dialect,
     edge::{Cors, HeaderRules},
     limits::Limits,
@@ -71,12 +71,12 @@ pub(super) enum Target<'s, 'p> {
 pub enum SnapshotError {
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    #[error("{selector}: the rule \"{template}\" is not a path template: {cause}")]
-    Template { selector: String, template: String, cause: route::TemplateError },
-    #[error("{selector}: the rule \"{template}\" does not fit its message: {cause}")]
-    Binding { selector: String, template: String, cause: crate::codec::BindingError },
-    #[error(transparent)]
-    Ambiguous(#[from] route::AmbiguousRules),
+    #[error("{location}: {selector}: {cause}")]
+    Template { location: Location, selector: String, cause: route::TemplateError },
+    #[error("{location}: {selector}: the rule `{template}` does not fit its message: {cause}")]
+    Binding { location: Location, selector: String, template: String, cause: crate::codec::BindingError },
+    #[error("{second}: {rules}; the first stands at {first}")]
+    Ambiguous { first: Location, second: Location, rules: Box<route::AmbiguousRules> },
 }
 
 impl Snapshot {
@@ -98,9 +98,10 @@ impl Snapshot {
         let schema = Schema::merge(&sources)?;
         let codec = Codec::compile(schema.pool());
         let policies = Policies::new(&settings.routes);
-        let mut builder = Builder { codec: &codec, routes: Vec::new(), table: TableBuilder::default() };
+        let mut builder =
+            Builder { codec: &codec, sources: &sources, routes: Vec::new(), table: TableBuilder::default() };
         for method in schema.methods() {
-            builder.method(method, policies.of(method))?;
+            builder.method(method, policies.of(method));
         }
         for method in schema.methods() {
             for rule in &method.rules {
@@ -108,7 +109,8 @@ impl Snapshot {
             }
         }
         let prefixes = builder.prefixes(settings, &policies);
-        let (routes, table) = (builder.routes, builder.table.build()?);
+        let routes = builder.routes;
+        let table = builder.table.build().map_err(|rules| ambiguous(rules, &schema, &sources))?;
         Ok(Self {
             cors: Cors::new(&settings.cors),
             limits: settings.limits.clone(),
@@ -224,18 +226,18 @@ impl Route {
 /// Routes while they are compiled.
 struct Builder<'c> {
     codec: &'c Codec,
+    sources: &'c [Source<'c>],
     routes: Vec<Route>,
     table: TableBuilder,
 }
 
 impl Builder<'_> {
-    fn method(&mut self, method: &SchemaMethod, policy: Arc<Policy>) -> Result<(), SnapshotError> {
+    fn method(&mut self, method: &SchemaMethod, policy: Arc<Policy>) {
         let (input, output) = (self.codec.plan(method.input), self.codec.plan(method.output));
-        let binding = Binding::compile(self.codec, input, output, &[], Some("*"), None).map_err(|cause| {
-            SnapshotError::Binding { selector: selector(method), template: method.path.to_string(), cause }
-        })?;
+        // Never fails: no field is named.
+        let binding = Binding::compile(self.codec, input, output, &[], Some("*"), None)
+            .unwrap_or_else(|_| Binding::whole(input, output));
         self.push(method, binding, policy, true);
-        Ok(())
     }
 
     fn rule(
@@ -244,21 +246,26 @@ impl Builder<'_> {
         rule: &crate::schema::HttpRule,
         policy: Arc<Policy>,
     ) -> Result<(), SnapshotError> {
-        let text = || rule.template.clone();
-        let template = Template::parse(&rule.template).map_err(|cause| SnapshotError::Template {
-            selector: selector(method),
-            template: text(),
-            cause,
-        })?;
+        let (location, selector) = (|| method.locate(rule, self.sources), method.full_name());
+        let template = Template::parse(&rule.template)
+            .map_err(|cause| SnapshotError::Template { location: location(), selector: selector.clone(), cause })?
+            .decoding_slashes(rule.decodes_slashes);
         let variables: Vec<&str> = template.variables().collect();
         let (input, output) = (self.codec.plan(method.input), self.codec.plan(method.output));
         let (body, response_body) = (rule.body.as_deref(), rule.response_body.as_deref());
-        let binding = Binding::compile(self.codec, input, output, &variables, body, response_body)
-            .map_err(|cause| SnapshotError::Binding { selector: selector(method), template: text(), cause })?;
+        let binding =
+            Binding::compile(self.codec, input, output, &variables, body, response_body).map_err(|cause| {
+                SnapshotError::Binding {
+                    location: location(),
+                    selector: selector.clone(),
+                    template: rule.template.clone(),
+                    cause,
+                }
+            })?;
         let is_patch = matches!(&rule.verb, route::Verb::Method(verb) if *verb == Method::PATCH);
         let binding = if is_patch { binding.with_update_mask(self.codec) } else { binding };
         let index = self.push(method, binding, policy, false);
-        self.table.add(rule.verb.clone(), &template, index, &selector(method));
+        self.table.add(rule.verb.clone(), &template, index, &selector);
         Ok(())
     }
 
@@ -350,8 +357,14 @@ impl Policy {
     }
 }
 
-fn selector(method: &SchemaMethod) -> String {
-    format!("{}.{}", method.service, method.name)
+/// The rules' routes stand behind those of the methods, in the schema's order.
+fn ambiguous(rules: route::AmbiguousRules, schema: &Schema, sources: &[Source<'_>]) -> SnapshotError {
+    let all = || schema.methods().iter().flat_map(|method| method.rules.iter().map(move |rule| (method, rule)));
+    let locate = |route: u32| {
+        let rule = (route as usize).checked_sub(schema.methods().len()).and_then(|index| all().nth(index));
+        rule.map_or_else(Location::default, |(method, rule)| method.locate(rule, sources))
+    };
+    SnapshotError::Ambiguous { first: locate(rules.routes.0), second: locate(rules.routes.1), rules: rules.into() }
 }
 
 fn not_found(path: &str) -> Status {

@@ -30,11 +30,13 @@ struct Origin {
 )]
 pub struct AmbiguousRules {
     pub verb: Verb,
+    /// Their routes.
+    pub routes: (u32, u32),
     /// `pkg.Service.Method` of the rule that was there first.
-    pub first: String,
-    pub first_template: String,
-    pub second: String,
-    pub second_template: String,
+    pub first: Box<str>,
+    pub first_template: Box<str>,
+    pub second: Box<str>,
+    pub second_template: Box<str>,
 }
 
 impl Default for TableBuilder {
@@ -57,7 +59,11 @@ impl TableBuilder {
         let verbs = node.verbs(template.verb.as_deref());
         let Some((verb, taken)) = verbs.iter().find(|(own, _)| *own == verb) else {
             verbs.push((verb, index));
-            self.table.routes.push(Route { id: route, variables: template.variables.clone() });
+            self.table.routes.push(Route {
+                id: route,
+                variables: template.variables.clone(),
+                decodes_slashes: template.decodes_slashes,
+            });
             self.origins.push(Origin { selector: selector.into(), template: template.clone() });
             return;
         };
@@ -67,10 +73,11 @@ impl TableBuilder {
         }
         self.ambiguous.get_or_insert_with(|| AmbiguousRules {
             verb: verb.clone(),
-            first: first.selector.to_string(),
-            first_template: first.template.as_str().to_owned(),
-            second: selector.to_owned(),
-            second_template: template.as_str().to_owned(),
+            routes: (self.table.routes.get(*taken).map_or(route, |first| first.id), route),
+            first: first.selector.clone(),
+            first_template: first.template.as_str().into(),
+            second: selector.into(),
+            second_template: template.as_str().into(),
         });
     }
 

@@ -11,21 +11,22 @@ use super::template::Variable;
 pub type Captures<'p> = SmallVec<[Cow<'p, str>; 4]>;
 
 /// Cuts the variables' values out of a path that the template matched; `path` has lost its custom verb.
-pub(super) fn capture<'p>(path: &'p str, variables: &[Variable]) -> Captures<'p> {
+pub(super) fn capture<'p>(path: &'p str, variables: &[Variable], decodes_slashes: bool) -> Captures<'p> {
     let mut captures = Captures::new();
     // Segments are counted from one variable to the next: they stand in the order of the path.
     let (mut segment, mut at) = (0, 1);
     for variable in variables {
         at = skip(path, at, variable.first - segment);
-        segment = variable.first;
-        let Some(end) = variable.end else {
-            captures.push(decode(path.get(at..).unwrap_or_default(), true));
-            continue;
+        segment = variable.first + variable.singles;
+        let stop = skip(path, at, variable.singles);
+        let value = path.get(at..if variable.rest { path.len() } else { stop - 1 }).unwrap_or_default();
+        let slashes_stay = match (variable.singles, variable.rest) {
+            (1, false) => 0,
+            (_, true) if decodes_slashes => stop - at,
+            _ => value.len(),
         };
-        let stop = skip(path, at, end - segment);
-        let value = path.get(at..stop - 1).unwrap_or_default();
-        captures.push(decode(value, end - segment > 1));
-        (segment, at) = (end, stop);
+        captures.push(decode(value, slashes_stay));
+        at = stop;
     }
     captures
 }
@@ -40,13 +41,15 @@ fn skip(path: &str, mut at: usize, count: usize) -> usize {
     at
 }
 
-/// The value of a variable. In one of several segments `%2F` stays as it is: decoded, it could not be told from the
-/// slashes between the segments.
-fn decode(value: &str, several: bool) -> Cow<'_, str> {
+/// The value of a variable. Up to byte `slashes_stay`, `%2F` stays as it is: in a value of several segments, decoded, it
+/// could not be told from the slashes between them.
+fn decode(value: &str, slashes_stay: usize) -> Cow<'_, str> {
     if memchr::memchr(b'%', value.as_bytes()).is_none() {
         return Cow::Borrowed(value);
     }
-    let bytes = if several { decode_but_slash(value.as_bytes()) } else { percent_decode(value.as_bytes()).collect() };
+    let (head, tail) = value.as_bytes().split_at(slashes_stay.min(value.len()));
+    let mut bytes = decode_but_slash(head);
+    bytes.extend(percent_decode(tail));
     let text = String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
     Cow::Owned(text)
 }
@@ -91,7 +94,24 @@ mod tests {
             ("/{a=**}", "/", &[""]),
         ] {
             let template = Template::parse(template).unwrap();
-            let got = capture(path, &template.variables);
+            let got = capture(path, &template.variables, false);
+            assert_eq!(got.as_slice(), expected, "{path} by {}", template.as_str());
+        }
+    }
+
+    #[test]
+    fn slashes_are_decoded_where_the_service_says_so_and_no_segment_is_bounded() {
+        for (template, path, expected) in [
+            ("/p/{a=**}", "/p/x%2Fy/z%2f", &["x/y/z/"][..]),
+            ("/p/{a=**}", "/p", &[""]),
+            ("/p/{a=**}", "/p/%252F", &["%2F"]),
+            ("/p/{a=x/*/**}", "/p/x/a%2Fb%3A/c%2Fd", &["x/a%2Fb:/c/d"]),
+            ("/p/{a=x/**}", "/p/x", &["x"]),
+            ("/p/{a=x/*}", "/p/x/a%2Fb", &["x/a%2Fb"]),
+            ("/p/{a}/{b=**}", "/p/x%2Fy/z%2F", &["x/y", "z/"]),
+        ] {
+            let template = Template::parse(template).unwrap();
+            let got = capture(path, &template.variables, true);
             assert_eq!(got.as_slice(), expected, "{path} by {}", template.as_str());
         }
     }
@@ -99,6 +119,6 @@ mod tests {
     #[test]
     fn a_value_without_escapes_is_borrowed() {
         let template = Template::parse("/p/{a}/{b=**}").unwrap();
-        assert!(capture("/p/x/y/z", &template.variables).iter().all(|value| matches!(value, Cow::Borrowed(_))));
+        assert!(capture("/p/x/y/z", &template.variables, false).iter().all(|value| matches!(value, Cow::Borrowed(_))));
     }
 }

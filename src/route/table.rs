@@ -57,6 +57,7 @@ pub(super) struct End {
 pub(super) struct Route {
     pub(super) id: u32,
     pub(super) variables: Vec<Variable>,
+    pub(super) decodes_slashes: bool,
 }
 
 impl Table {
@@ -117,7 +118,7 @@ impl<'t, 's> Search<'t, 's> {
         let Some(segments) = path.strip_prefix('/') else { return Found::None };
         let segments = (!segments.is_empty()).then_some(segments);
         if let Some(route) = self.walk(0, segments).and_then(|route| self.table.routes.get(route)) {
-            return Found::Route { route: route.id, captures: capture(path, &route.variables) };
+            return Found::Route { route: route.id, captures: capture(path, &route.variables, route.decodes_slashes) };
         }
         if !self.known {
             return Found::None;

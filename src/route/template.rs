@@ -16,6 +16,8 @@ pub struct Template {
     /// Percent-decoded, without the colon.
     pub(super) verb: Option<Box<str>>,
     pub(super) variables: Vec<Variable>,
+    /// `%2F` in what `**` captures is decoded too.
+    pub(super) decodes_slashes: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,8 +35,10 @@ pub(super) enum Segment {
 pub(super) struct Variable {
     pub(super) field_path: Box<str>,
     pub(super) first: usize,
-    /// One behind its last segment; none where that is `**`.
-    pub(super) end: Option<usize>,
+    /// Its segments that are not `**`.
+    pub(super) singles: usize,
+    /// Whether `**` follows them.
+    pub(super) rest: bool,
 }
 
 /// Why a text is no path template, and at which byte.
@@ -94,6 +98,14 @@ impl Template {
         parser.template().map_err(|(at, fault)| TemplateError { template: text.to_owned(), at, fault })
     }
 
+    /// `google.api.Http.fully_decode_reserved_expansion`: what `**` captures is percent-decoded whole, where otherwise
+    /// `%2F` stays.
+    #[must_use]
+    pub fn decoding_slashes(mut self, decodes_slashes: bool) -> Self {
+        self.decodes_slashes = decodes_slashes;
+        self
+    }
+
     /// The field paths of the variables, in the order in which captures come.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.variables.iter().map(|variable| &*variable.field_path)
@@ -124,7 +136,13 @@ impl Parser<'_> {
         if self.at < end || self.verb.is_some() {
             self.segments(end, true)?;
         }
-        Ok(Template { text: self.text.into(), segments: self.segments, verb: self.verb, variables: self.variables })
+        Ok(Template {
+            text: self.text.into(),
+            segments: self.segments,
+            verb: self.verb,
+            variables: self.variables,
+            decodes_slashes: false,
+        })
     }
 
     /// Takes the custom verb off: what follows the last colon of the last segment, outside of a variable. A request's
@@ -202,8 +220,9 @@ impl Parser<'_> {
             return Err((open, TemplateFault::VariableColon));
         }
         self.at = close + 1;
-        let end = (self.segments.last() != Some(&Segment::Rest)).then_some(self.segments.len());
-        self.variables.push(Variable { field_path, first, end });
+        let rest = self.segments.last() == Some(&Segment::Rest);
+        let singles = self.segments.len() - first - usize::from(rest);
+        self.variables.push(Variable { field_path, first, singles, rest });
         Ok(())
     }
 

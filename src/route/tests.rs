@@ -166,7 +166,7 @@ fn best<'p>(matching: &[(usize, &(Verb, Template))], method: &Method, path: &'p 
         Some(((order, rank(verb)?), *index, template))
     });
     if let Some((_, index, template)) = fitting.min_by(|a, b| a.0.cmp(&b.0)) {
-        let captures = captures::capture(path, &template.variables);
+        let captures = captures::capture(path, &template.variables, false);
         return Found::Route { route: index as u32, captures };
     }
     let mut allow: Vec<Method> = Vec::new();

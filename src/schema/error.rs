@@ -6,7 +6,10 @@ use buffa_descriptor::PoolError;
 use thiserror::Error;
 
 use super::{RuleError, SET_BYTES_MAX};
-use crate::status::{Code, Reason, Status};
+use crate::{
+    config::Location,
+    status::{Code, Reason, Status},
+};
 
 #[derive(Debug, Error)]
 pub enum SchemaError {
@@ -22,8 +25,10 @@ pub enum SchemaError {
     DuplicateService { service: String, first: String, second: String },
     #[error("the upstreams' descriptors do not fit together: {0}")]
     Unlinked(PoolError),
-    #[error("the HTTP rule of `{method}` of upstream `{upstream}` is not valid: {fault}")]
-    Rule { method: String, upstream: String, fault: RuleError },
+    #[error("{location}: the HTTP rule of `{method}` of upstream `{upstream}` is not valid: {fault}")]
+    Rule { location: Location, method: String, upstream: String, fault: RuleError },
+    #[error("{location}: upstream `{upstream}` has no method that is selected by `{pattern}`{}", did_you_mean(.nearest))]
+    Selector { location: Location, upstream: String, pattern: String, nearest: Option<String> },
 }
 
 /// What is wrong with one set.
@@ -50,6 +55,10 @@ impl SchemaError {
             .with_reason(Reason::SchemaUnavailable)
             .with_cause(self)
     }
+}
+
+fn did_you_mean(nearest: &Option<String>) -> String {
+    nearest.as_ref().map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?"))
 }
 
 /// A type that is not found is most often one of a file that was left out.

@@ -8,7 +8,9 @@ use buffa_descriptor::{
 };
 use http::uri::PathAndQuery;
 
-use super::{InvalidSet, Method, SchemaError, Source, is_infrastructure, merge::Merged, rules};
+use super::{
+    InvalidSet, Method, SchemaError, Source, is_infrastructure, merge::Merged, rules, service_config::Unmatched,
+};
 
 /// In the order of the sources and of their files.
 pub(super) fn collect(merged: &Merged, sources: &[Source<'_>]) -> Result<Vec<Method>, SchemaError> {
@@ -24,22 +26,50 @@ pub(super) fn collect(merged: &Merged, sources: &[Source<'_>]) -> Result<Vec<Met
             methods.push(method(name, descriptor, source)?);
         }
     }
+    for source in sources {
+        check_selectors(source, &methods)?;
+    }
     Ok(methods)
+}
+
+/// Every selector of a service configuration must mean something: what is not there may be a slip.
+fn check_selectors(source: &Source<'_>, methods: &[Method]) -> Result<(), SchemaError> {
+    let names: Vec<String> =
+        methods.iter().filter(|method| method.upstream == source.upstream).map(Method::full_name).collect();
+    let Some(Unmatched { location, pattern }) = source.service_config.unmatched(names.iter().map(String::as_str))
+    else {
+        return Ok(());
+    };
+    let services = methods.iter().filter(|method| method.upstream == source.upstream).map(|method| &method.service);
+    let wildcards = services.filter(|_| pattern.ends_with('*')).map(|service| format!("{service}.*"));
+    let nearest = names.iter().cloned().chain(wildcards).min_by_key(|name| strsim::osa_distance(name, pattern));
+    Err(SchemaError::Selector {
+        location: location.clone(),
+        upstream: source.name.to_owned(),
+        pattern: pattern.to_owned(),
+        nearest,
+    })
 }
 
 fn method(service: &str, descriptor: &MethodDescriptor, source: &Source<'_>) -> Result<Method, SchemaError> {
     let none = MethodOptions::default();
     let options = descriptor.options().unwrap_or(&none);
     let name = descriptor.name();
-    let rules = rules::of_method(options).map_err(|fault| SchemaError::Rule {
-        method: format!("{service}.{name}"),
-        upstream: source.name.to_owned(),
-        fault,
-    })?;
+    let full_name = format!("{service}.{name}");
+    let mut rules = match source.service_config.rules_of(&full_name) {
+        Some(rules) => rules.to_vec(),
+        None => rules::of_method(options).map_err(|fault| SchemaError::Rule {
+            location: source.annotation(service, name),
+            method: full_name.clone(),
+            upstream: source.name.to_owned(),
+            fault,
+        })?,
+    };
+    rules.iter_mut().for_each(|rule| rule.decodes_slashes = source.service_config.fully_decode());
     Ok(Method {
         path: path(service, name).ok_or_else(|| SchemaError::Invalid {
             upstream: source.name.to_owned(),
-            fault: InvalidSet::Name(format!("{service}.{name}")),
+            fault: InvalidSet::Name(full_name),
         })?,
         service: service.to_owned(),
         name: name.to_owned(),

@@ -7,6 +7,7 @@ mod error;
 mod load;
 mod merge;
 mod methods;
+mod places;
 mod raw;
 pub mod reflection;
 mod rules;
@@ -25,6 +26,8 @@ pub use error::{InvalidSet, SchemaError};
 pub use load::load;
 pub use rules::{HttpRule, RuleError, Verb};
 pub use service_config::ServiceConfig;
+
+use crate::config::Location;
 
 /// Always part of a schema: the well-known types, error details and HttpBody, and what `google.api.http` needs.
 const BUILTIN: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/builtin.binpb"));
@@ -109,6 +112,22 @@ impl Schema {
     /// The method of a path, `/pkg.Service/Method`.
     pub fn method(&self, path: &str) -> Option<MethodId> {
         self.by_path.get(path).copied()
+    }
+}
+
+impl Method {
+    /// `pkg.Service.Method`.
+    pub fn full_name(&self) -> String {
+        format!("{}.{}", self.service, self.name)
+    }
+
+    /// Where a rule of this method stands: in a service configuration or in a proto file.
+    pub fn locate(&self, rule: &HttpRule, sources: &[Source<'_>]) -> Location {
+        if let Some(location) = &rule.location {
+            return location.clone();
+        }
+        let source = sources.iter().find(|source| source.upstream == self.upstream);
+        source.map_or_else(Location::default, |source| source.annotation(&self.service, &self.name))
     }
 }
 

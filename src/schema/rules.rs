@@ -8,8 +8,10 @@ use http::Method;
 use prost::Message;
 use thiserror::Error;
 
+use crate::config::{Location, ServiceBinding};
+
 /// `google.api.http`, an extension of `google.protobuf.MethodOptions`.
-const HTTP_EXTENSION: u32 = 72_295_728;
+pub(super) const HTTP_EXTENSION: u32 = 72_295_728;
 
 /// The HTTP verb of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +41,10 @@ pub struct HttpRule {
     pub body: Option<String>,
     /// The path of a response field.
     pub response_body: Option<String>,
+    /// What `**` captures is percent-decoded whole, `%2F` too (`google.api.Http.fully_decode_reserved_expansion`).
+    pub decodes_slashes: bool,
+    /// Where it stands in a service configuration; none: it is the annotation of its method.
+    pub location: Option<Location>,
 }
 
 #[derive(Debug, Error)]
@@ -83,13 +89,31 @@ fn resolve(rule: &wire::HttpRule) -> Result<Option<HttpRule>, RuleError> {
         Some(Pattern::Patch(path)) => (Verb::Method(Method::PATCH), path),
         Some(Pattern::Custom(custom)) => (custom_verb(&custom.kind)?, &custom.path),
     };
-    let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     Ok(Some(HttpRule {
         verb,
         template: template.clone(),
         body: given(&rule.body),
         response_body: given(&rule.response_body),
+        decodes_slashes: false,
+        location: None,
     }))
+}
+
+/// The rule of a service configuration.
+pub(super) fn of_service_config(binding: ServiceBinding) -> Result<Option<HttpRule>, RuleError> {
+    let Some((kind, template)) = binding.pattern else { return Ok(None) };
+    Ok(Some(HttpRule {
+        verb: custom_verb(&kind)?,
+        template,
+        body: given(&binding.body),
+        response_body: given(&binding.response_body),
+        decodes_slashes: false,
+        location: Some(binding.location),
+    }))
+}
+
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 fn custom_verb(kind: &str) -> Result<Verb, RuleError> {

@@ -11,7 +11,7 @@ use protox::file::{ChainFileResolver, DescriptorSetFileResolver, File, FileResol
 
 use super::*;
 use crate::{
-    config::SchemaSource,
+    config::{SchemaSource, parse_service},
     status::{Code, Reason},
 };
 
@@ -148,9 +148,84 @@ fn rules_that_are_none_are_refused_with_the_method() {
         });
         let expected = expected
             .map(str::to_owned)
-            .map_err(|fault| format!("the HTTP rule of `a.S.A` of upstream `one` is not valid: {fault}"));
+            .map_err(|fault| format!("a.proto:2:53: the HTTP rule of `a.S.A` of upstream `one` is not valid: {fault}"));
         assert_eq!(got.map_err(|error| error.to_string()), expected, "{option}");
     }
+}
+
+const SHOP: &[(&str, &str)] = &[(
+    "shop.proto",
+    "package shop; import \"google/api/annotations.proto\"; message M { string name = 1; }
+service Shop {
+  rpc Get(M) returns (M) { option (google.api.http) = { get: '/v1/{name=items/**}' }; }
+  rpc Put(M) returns (M);
+}
+service Store { rpc Buy(M) returns (M) {
+    option (google.api.http).post = '/v1/buy';
+    option (google.api.http).body = '*'; } }
+",
+)];
+
+fn configured(yaml: &str) -> Result<Schema, SchemaError> {
+    let service_config = &ServiceConfig::of([parse_service(yaml, "shop.yaml")]).unwrap();
+    Schema::merge(&[Source { upstream: 0, name: "shop", set: &compile(SHOP), service_config }])
+}
+
+#[test]
+fn a_service_configuration_takes_the_place_of_annotations() {
+    let rules = |yaml: &str| {
+        let schema = configured(yaml).unwrap();
+        let rules = schema.methods().iter().flat_map(|method| method.rules.iter().map(move |rule| (method, rule)));
+        let text = |(method, rule): (&Method, &HttpRule)| {
+            format!("{} {} {}{}", method.name, rule.verb, rule.template, if rule.decodes_slashes { " /" } else { "" })
+        };
+        rules.map(text).collect::<Vec<_>>()
+    };
+    assert_eq!(rules("type: google.api.Service"), ["Get GET /v1/{name=items/**}", "Buy POST /v1/buy"]);
+    assert_eq!(
+        rules(
+            "http: { rules: [ { selector: shop.Shop.Put, put: /p, additional_bindings: [ { custom: { kind: '*', path: /q } } ] } ] }"
+        ),
+        ["Get GET /v1/{name=items/**}", "Put PUT /p", "Put * /q", "Buy POST /v1/buy"]
+    );
+    assert_eq!(
+        rules(
+            "http: { rules: [ { selector: shop.*, get: '/x' }, { selector: shop.Store.Buy }, { selector: 'shop.Shop.*', get: /y } ] }"
+        ),
+        ["Get GET /y", "Put GET /y"]
+    );
+    assert_eq!(
+        rules("http: { fully_decode_reserved_expansion: true, rules: [ { selector: shop.Store.Buy, get: /b } ] }"),
+        ["Get GET /v1/{name=items/**} /", "Buy GET /b /"]
+    );
+}
+
+#[test]
+fn a_selector_that_no_method_has_is_refused_with_the_nearest() {
+    for (selector, expected) in [
+        ("shop.Shop.Gett", "no method that is selected by `shop.Shop.Gett`; did you mean `shop.Shop.Get`?"),
+        ("shop.Stor.*", "no method that is selected by `shop.Stor.*`; did you mean `shop.Store.*`?"),
+        ("shop.Shop", "no method that is selected by `shop.Shop`; did you mean `shop.Shop.Get`?"),
+        ("shop.Shop.Get, Get", "no method that is selected by `Get`; did you mean `shop.Shop.Get`?"),
+    ] {
+        let error = configured(&format!("http:\n  rules:\n  - selector: {selector}\n    get: /\n")).unwrap_err();
+        assert_eq!(error.to_string(), format!("shop.yaml:3:15: upstream `shop` has {expected}"));
+    }
+}
+
+#[test]
+fn rules_are_found_where_they_stand() {
+    let set = compile(SHOP);
+    let without = raw::without_source_info(&set).unwrap();
+    let schema = merge_one(&set).unwrap();
+    let places = |set: &[u8]| {
+        let sources = [Source { upstream: 0, name: "shop", set, service_config: &ServiceConfig::default() }];
+        let all = schema.methods().iter().flat_map(|method| method.rules.iter().map(move |rule| (method, rule)));
+        all.map(|(method, rule)| method.locate(rule, &sources).to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(places(&set), ["shop.proto:3:28", "shop.proto:7:5"]);
+    assert_eq!(places(&without), ["shop.proto", "shop.proto"]);
+    assert_eq!(places(b""), ["shop", "shop"]);
 }
 
 #[test]
