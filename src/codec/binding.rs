@@ -318,7 +318,7 @@ impl Output<'_> {
     fn absent(&mut self, field: &Field, depth: usize) -> Result<(), Stop> {
         match (field.shape, field.kind) {
             (Shape::Single { .. }, Kind::Message(id) | Kind::Group(id)) => match self.codec.get(id).special {
-                Special::None | Special::Struct | Special::ListValue => {
+                Special::None | Special::MessageSet | Special::Struct | Special::ListValue => {
                     return self.value(field.kind, Raw::Bytes(b""), depth);
                 }
                 _ => self.out.extend_from_slice(b"null"),

@@ -3,9 +3,10 @@
 
 use super::{
     error::OutputError,
+    message_set,
     output::{Form, Output, Stop, form, within},
     output_map::Entries,
-    plan::{Field, Kind, Plan, Shape},
+    plan::{Field, Kind, Plan, Shape, Special},
     protobuf::{Raw, Wire},
     validate,
 };
@@ -39,8 +40,11 @@ impl Output<'_> {
         let mut wire = Wire::new(wire);
         let mut found: Vec<Found<'w>> = Vec::new();
         let mut last_of_oneof: Vec<Option<usize>> = vec![None; plan.oneofs.len()];
-        while let Some(tag) = wire.tag()? {
-            let value = wire.value(tag)?;
+        while let Some(mut tag) = wire.tag()? {
+            let mut value = wire.value(tag)?;
+            if plan.special == Special::MessageSet {
+                (tag, value) = message_set::extension(tag, value)?;
+            }
             let Some(place) = plan.by_number(tag.number, 0) else { continue };
             let Some(field) = plan.fields.get(place) else { continue };
             let Some(form) = form(field, tag) else { continue };

@@ -3,7 +3,7 @@
 use super::{
     error::InputError,
     input::{Input, mismatch},
-    mask,
+    mask, message_set,
     plan::{Field, Kind, Plan, Shape, Special},
     protobuf::{close, open, put_bits, put_bytes, put_varint},
     string::Text,
@@ -30,8 +30,16 @@ impl<'j> Input<'_, 'j> {
                 }
                 self.field(value, depth).map(|_| ())
             }
+            (Special::MessageSet, _) => self.message_set(plan, depth, false),
             _ => self.object(plan, depth, false),
         }
+    }
+
+    fn message_set(&mut self, plan: &Plan, depth: usize, typed: bool) -> Result<(), InputError> {
+        let from = self.out.len();
+        self.object(plan, depth, typed)?;
+        message_set::regroup(from, self.out);
+        Ok(())
     }
 
     fn one_text(
@@ -86,14 +94,19 @@ impl<'j> Input<'_, 'j> {
         };
         self.out.push(1 << 3 | 2);
         put_bytes(&url, self.out);
+        let before = self.out.len();
         self.out.push(2 << 3 | 2);
         let from = open(self.out);
         if plan.special == Special::None && !(&*plan.name == "google.protobuf.Empty" && members > 1) {
             self.object(plan, depth, true)?;
+        } else if plan.special == Special::MessageSet {
+            self.message_set(plan, depth, true)?;
         } else {
             self.any_value(plan, offset, depth)?;
         }
-        close(from, self.out);
+        if !close(from, self.out) {
+            self.out.truncate(before);
+        }
         Ok(())
     }
 

@@ -172,6 +172,7 @@ fn wire_is_canonical() {
         (r#"{"d":-0.0}"#, b"\x09\0\0\0\0\0\0\0\x80"),
         (r#"{"mb":{"false":"0"}}"#, b"\x82\x02\x04\x08\x00\x10\x00"),
         (r#"{"n":{}}"#, b"\x8a\x01\x00"),
+        (r#"{"any":{"@type":"x/google.protobuf.Any","value":{}}}"#, b"\xc2\x03\x17\x0a\x15x/google.protobuf.Any"),
         (r#"{"si32":-1,"fx32":1}"#, b"\x38\x01\x4d\x01\0\0\0"),
     ] {
         assert_eq!(CODEC.wire(ALL, json).unwrap(), wire, "{json}");
@@ -229,4 +230,50 @@ fn proto2_has_presence_groups_closed_enums_and_extensions() {
     ] {
         assert_eq!(codec.json("p.M", wire).unwrap(), json, "{wire:?}");
     }
+}
+
+const MESSAGE_SET: &str = r#"
+    syntax = "proto2";
+    package p;
+    import "google/protobuf/any.proto";
+    message Set { option message_set_wire_format = true; extensions 4 to max; }
+    message A { extend Set { optional A a = 5; } optional string s = 1; optional Set set = 2; }
+    message B { extend Set { optional B b = 1000; } optional int32 i = 1; }
+    message M { optional Set set = 1; optional google.protobuf.Any any = 2; }
+"#;
+
+#[test]
+fn message_sets_hold_each_extension_in_a_group() {
+    let codec = codec_of(MESSAGE_SET);
+    for (json, wire) in [
+        (r#"{"set":{}}"#, &b"\x0a\x00"[..]),
+        (r#"{"set":{"[p.A.a]":{"s":"x"}}}"#, b"\x0a\x09\x0b\x10\x05\x1a\x03\x0a\x01x\x0c"),
+        (
+            r#"{"set":{"[p.A.a]":{"set":{"[p.B.b]":{}}},"[p.B.b]":{"i":7}}}"#,
+            b"\x0a\x18\x0b\x10\x05\x1a\x09\x12\x07\x0b\x10\xe8\x07\x1a\x00\x0c\x0c\x0b\x10\xe8\x07\x1a\x02\x08\x07\x0c",
+        ),
+        (
+            r#"{"any":{"@type":"x/p.Set","[p.B.b]":{"i":7}}}"#,
+            b"\x12\x14\x0a\x07x/p.Set\x12\x09\x0b\x10\xe8\x07\x1a\x02\x08\x07\x0c",
+        ),
+    ] {
+        assert_eq!(codec.wire("p.M", json).unwrap(), wire, "{json}");
+        assert_eq!(codec.json("p.M", wire).unwrap(), json);
+        codec.validate(codec.id("p.M"), wire).unwrap();
+    }
+    for (wire, json) in [
+        // The number behind the message, parts that merge, a plain field, and what is unknown or not whole.
+        (&b"\x0b\x1a\x03\x0a\x01x\x10\x05\x0c"[..], r#"{"[p.A.a]":{"s":"x"}}"#),
+        (b"\x0b\x10\x05\x1a\x03\x0a\x01x\x0c\x0b\x10\x05\x1a\x02\x12\x00\x0c", r#"{"[p.A.a]":{"s":"x","set":{}}}"#),
+        (b"\x2a\x03\x0a\x01x", r#"{"[p.A.a]":{"s":"x"}}"#),
+        (b"\x0b\x10\x06\x1a\x03\x0a\x01x\x0c\x0b\x10\x05\x0c\x0b\x1a\x00\x0c\x08\x05", "{}"),
+    ] {
+        assert_eq!(codec.json("p.Set", wire).unwrap(), json, "{wire:?}");
+        codec.validate(codec.id("p.Set"), wire).unwrap();
+    }
+    for wire in [&b"\x0b\x10\x05\x1a\x03\x0a\x01\xff\x0c"[..], b"\x0b\x10\x05\x1a\x03\x0a\x02x\x0c"] {
+        assert!(codec.json("p.Set", wire).is_err(), "{wire:?}");
+        assert!(codec.validate(codec.id("p.Set"), wire).is_err(), "{wire:?}");
+    }
+    assert!(codec.wire("p.Set", r#"{"[p.A.a]":{},"[p.A.a]":{}}"#).is_err());
 }

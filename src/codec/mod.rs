@@ -11,6 +11,7 @@ mod output;
 mod output_map;
 mod output_special;
 mod gather;
+mod message_set;
 mod validate;
 mod pretty;
 mod distinct;

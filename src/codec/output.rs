@@ -93,7 +93,7 @@ impl<'c> Output<'c> {
         if self.out.len() > REPLY_JSON_BYTES_MAX {
             return Err(OutputError::new("the message becomes more JSON than may be sent").into());
         }
-        if plan.special != Special::None {
+        if !plan.special.is_object() {
             return self.special(plan, wire, depth);
         }
         self.out.push(b'{');
@@ -104,7 +104,7 @@ impl<'c> Output<'c> {
 
     /// The members of an object that is open.
     pub(super) fn members(&mut self, plan: &Plan, wire: &[u8], depth: usize) -> Result<(), Stop> {
-        if self.gathers {
+        if self.gathers || plan.special == Special::MessageSet {
             return self.gathered(plan, wire, depth);
         }
         let mut wire = Wire::new(wire);

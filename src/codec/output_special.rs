@@ -29,7 +29,7 @@ impl Output<'_> {
             Special::Value => self.any_json(plan, wire, depth),
             Special::Struct => self.fields_of_struct(plan, wire, depth),
             Special::ListValue => self.list_value(plan, wire, depth),
-            Special::Wrapper | Special::None => self.wrapper(plan, wire, depth),
+            Special::Wrapper | Special::MessageSet | Special::None => self.wrapper(plan, wire, depth),
         }
     }
 
@@ -78,7 +78,7 @@ impl Output<'_> {
         let plan = codec.get(id);
         self.out.extend_from_slice(b"{\"@type\":");
         self.string(url)?;
-        if plan.special == Special::None {
+        if plan.special.is_object() {
             self.members(plan, content, depth)?;
         } else {
             self.out.extend_from_slice(b",\"value\":");

@@ -32,7 +32,7 @@ pub(super) struct Plan {
     pub(super) oneofs: Box<[Box<str>]>,
 }
 
-/// Messages with a JSON form of their own (ProtoJSON format, "Representation of each type").
+/// Messages with a JSON form of their own (ProtoJSON format, "Representation of each type"), or a wire form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Special {
     None,
@@ -45,6 +45,15 @@ pub(super) enum Special {
     ListValue,
     /// Field 1 is the value.
     Wrapper,
+    /// An object of its extensions, which stand on the wire as `message_set` has it.
+    MessageSet,
+}
+
+impl Special {
+    /// An object whose members are its fields.
+    pub(super) fn is_object(self) -> bool {
+        matches!(self, Self::None | Self::MessageSet)
+    }
 }
 
 #[derive(Debug)]
@@ -297,7 +306,7 @@ impl Ids<'_> {
             let oneof = field.oneof_index().and_then(|index| places.get(&index).copied());
             self.field(field, field.json_name(), field.name(), oneof)
         }));
-        Plan::new(message.full_name(), special(message), fields, oneofs)
+        Plan::new(message.full_name(), special(message, &fields), fields, oneofs)
     }
 
     fn field(&self, field: &FieldDescriptor, json_name: &str, proto_name: &str, oneof: Option<u16>) -> Field {
@@ -375,7 +384,11 @@ impl Plan {
 }
 
 /// A special form needs the fields that it is made of: a schema may hold something else under the same name.
-fn special(message: &MessageDescriptor) -> Special {
+fn special(message: &MessageDescriptor, fields: &[Field]) -> Special {
+    if message.options().is_some_and(|options| options.message_set_wire_format == Some(true)) {
+        let sound = |field: &Field| matches!((field.shape, field.kind), (Shape::Single { .. }, Kind::Message(_)));
+        return if fields.iter().all(sound) { Special::MessageSet } else { Special::None };
+    }
     let Some(name) = message.full_name().strip_prefix("google.protobuf.") else { return Special::None };
     let has = |number, kind: FieldKind| message.field(number).is_some_and(|field| field.kind() == kind);
     let scalar = |kind| FieldKind::Singular(SingularKind::Scalar(kind));

@@ -5,8 +5,9 @@ use crate::limits::DEPTH_MAX;
 use super::{
     Codec,
     error::OutputError,
+    message_set,
     output::{Form, form},
-    plan::{Field, Kind, Plan, Shape},
+    plan::{Field, Kind, Plan, Shape, Special},
     protobuf::{Raw, Wire, too_deep},
 };
 
@@ -16,8 +17,11 @@ pub(super) fn message(codec: &Codec, plan: &Plan, wire: &[u8], depth: usize) -> 
     }
     let mut wire = Wire::new(wire);
     let mut hint = 0;
-    while let Some(tag) = wire.tag()? {
-        let raw = wire.value(tag)?;
+    while let Some(mut tag) = wire.tag()? {
+        let mut raw = wire.value(tag)?;
+        if plan.special == Special::MessageSet {
+            (tag, raw) = message_set::extension(tag, raw)?;
+        }
         let Some((place, field)) =
             plan.by_number(tag.number, hint).and_then(|place| Some((place, plan.fields.get(place)?)))
         else {
