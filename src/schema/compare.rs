@@ -1,30 +1,65 @@
-//! Whether two linked definitions of one symbol mean the same on the wire and in JSON, however they were written down.
+//! Whether what one pool knows means the same on the wire and in JSON to another that may know more, however it was
+//! written down.
 
 use std::collections::{BTreeSet, HashSet};
 
 use buffa_descriptor::{
-    DescriptorPool, EnumDescriptor, EnumIndex, FieldDescriptor, FieldKind, MessageDescriptor, MessageIndex,
-    SingularKind, generated::descriptor::DescriptorProto,
+    DescriptorPool, EnumDescriptor, EnumIndex, EnumValueDescriptor, FieldDescriptor, FieldKind, MessageDescriptor,
+    MessageIndex, MethodDescriptor, ServiceDescriptor, SingularKind, generated::descriptor::DescriptorProto,
 };
 
-/// The names, of a top-level symbol and what it holds, under which two pools know different things.
-pub(super) fn differences(symbol: &str, a: &DescriptorPool, b: &DescriptorPool) -> Vec<String> {
-    let names: BTreeSet<String> = [a, b].into_iter().flat_map(|pool| nested_names(pool, symbol)).collect();
-    names.into_iter().filter(|name| !is_same(name, a, b)).collect()
+/// Something that a pool knows otherwise than another.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Difference {
+    /// The message, enum, service or extension.
+    pub(super) of: String,
+    /// What differs in it: a field, a value, a method; else itself.
+    pub(super) symbol: String,
 }
 
-fn is_same(name: &str, a: &DescriptorPool, b: &DescriptorPool) -> bool {
-    if let (Some(a_message), Some(b_message)) = (a.message_by_name(name), b.message_by_name(name)) {
-        return is_same_message((a, a_message), (b, b_message));
+/// Of a top-level symbol and what it holds: what a pool knows and `whole` does not know in the same way.
+pub(super) fn differences(symbol: &str, own: &DescriptorPool, whole: &DescriptorPool) -> Vec<Difference> {
+    let names: BTreeSet<String> = nested_names(own, symbol).into_iter().collect();
+    names.into_iter().filter_map(|of| Some(Difference { symbol: lost(&of, own, whole)?, of })).collect()
+}
+
+/// The first of a symbol and its members that is not kept.
+fn lost(name: &str, own: &DescriptorPool, whole: &DescriptorPool) -> Option<String> {
+    let member = |member: &str| format!("{name}.{member}");
+    if let (Some(message), Some(other)) = (own.message_by_name(name), whole.message_by_name(name)) {
+        let is_kept = |field: &FieldDescriptor| {
+            let found = other.field(field.number());
+            found.is_some_and(|found| is_same_field((own, Some(message), field), (whole, Some(other), found)))
+        };
+        return message.fields().iter().find(|field| !is_kept(field)).map(|field| member(field.name()));
     }
-    if let (Some(a), Some(b)) = (a.enum_by_name(name), b.enum_by_name(name)) {
-        return is_same_enum(a, b);
+    if let (Some(own), Some(whole)) = (own.enum_by_name(name), whole.enum_by_name(name)) {
+        if own.enum_type() != whole.enum_type() {
+            return Some(name.to_owned());
+        }
+        return own.values().iter().find(|value| !is_value_kept(value, own, whole)).map(|value| member(value.name()));
     }
-    if let (Some(a_extension), Some(b_extension)) = (a.extension_by_name(name), b.extension_by_name(name)) {
-        return a.message(a_extension.extendee()).full_name() == b.message(b_extension.extendee()).full_name()
-            && is_same_field((a, None, a_extension.field()), (b, None, b_extension.field()));
+    if let (Some(extension), Some(other)) = (own.extension_by_name(name), whole.extension_by_name(name)) {
+        let is_kept = own.message(extension.extendee()).full_name() == whole.message(other.extendee()).full_name()
+            && is_same_field((own, None, extension.field()), (whole, None, other.field()));
+        return (!is_kept).then(|| name.to_owned());
     }
-    false
+    if let (Some(service), Some(other)) = (own.service_by_name(name), whole.service_by_name(name)) {
+        let is_kept = |method: &MethodDescriptor| {
+            other.method(method.name()).is_some_and(|found| is_same_method((own, method), (whole, found)))
+        };
+        return service.methods().iter().find(|method| !is_kept(method)).map(|method| member(method.name()));
+    }
+    Some(name.to_owned())
+}
+
+type MethodOf<'a> = (&'a DescriptorPool, &'a MethodDescriptor);
+
+fn is_same_method((a_pool, a): MethodOf<'_>, (b_pool, b): MethodOf<'_>) -> bool {
+    a_pool.message(a.input()).full_name() == b_pool.message(b.input()).full_name()
+        && a_pool.message(a.output()).full_name() == b_pool.message(b.output()).full_name()
+        && a.is_client_streaming() == b.is_client_streaming()
+        && a.is_server_streaming() == b.is_server_streaming()
 }
 
 /// A top-level symbol, and the messages, enums and extensions that are declared in it.
@@ -51,24 +86,6 @@ fn push_nested(message: &DescriptorProto, scope: &str, names: &mut Vec<String>) 
     }
 }
 
-fn is_same_message(
-    (a_pool, a): (&DescriptorPool, &MessageDescriptor),
-    (b_pool, b): (&DescriptorPool, &MessageDescriptor),
-) -> bool {
-    // In the order of numbers: that of the declarations has no meaning.
-    let fields = |message: &MessageDescriptor| {
-        let mut numbers: Vec<u32> = message.fields().iter().map(FieldDescriptor::number).collect();
-        numbers.sort_unstable();
-        numbers
-    };
-    let numbers = fields(a);
-    numbers == fields(b)
-        && numbers.into_iter().all(|number| match (a.field(number), b.field(number)) {
-            (Some(a_field), Some(b_field)) => is_same_field((a_pool, Some(a), a_field), (b_pool, Some(b), b_field)),
-            _ => false,
-        })
-}
-
 type FieldOf<'a> = (&'a DescriptorPool, Option<&'a MessageDescriptor>, &'a FieldDescriptor);
 
 /// Packed or not is not compared: every parser takes both.
@@ -84,7 +101,7 @@ fn is_same_field((a_pool, a_message, a): FieldOf<'_>, (b_pool, b_message, b): Fi
 }
 
 /// The name of the oneof that a field is one of, unless `optional` made it.
-fn oneof<'a>(message: Option<&'a MessageDescriptor>, field: &FieldDescriptor) -> Option<&'a str> {
+pub(super) fn oneof<'a>(message: Option<&'a MessageDescriptor>, field: &FieldDescriptor) -> Option<&'a str> {
     let oneof = message?.oneofs().get(usize::from(field.oneof_index()?))?;
     (!oneof.is_synthetic()).then(|| oneof.name())
 }
@@ -109,12 +126,56 @@ fn is_same_kind((a_pool, a): (&DescriptorPool, FieldKind), (b_pool, b): (&Descri
     }
 }
 
-/// The order of values counts: the first is the default, and the first of an alias is the name in JSON.
-fn is_same_enum(a: &EnumDescriptor, b: &EnumDescriptor) -> bool {
-    let values = |of: &EnumDescriptor| -> Vec<(String, i32)> {
-        of.values().iter().map(|value| (value.name().to_owned(), value.number())).collect()
+/// The first value counts, for it is the default, and the first of an alias, for it is the name in JSON.
+fn is_value_kept(value: &EnumValueDescriptor, own: &EnumDescriptor, whole: &EnumDescriptor) -> bool {
+    let number = value.number();
+    let is_default = |of: &EnumDescriptor| of.values().first().is_some_and(|first| first.number() == number);
+    let name = |of: &EnumDescriptor| of.value(number).map(|value| value.name().to_owned());
+    whole.value_by_name(value.name()).is_some_and(|found| found.number() == number)
+        && name(own) == name(whole)
+        && is_default(own) == is_default(whole)
+}
+
+/// What `whole` has and a pool lacks; of what it lacks whole, only that.
+pub(super) fn lacking(own: &DescriptorPool, whole: &DescriptorPool) -> Vec<String> {
+    let known: HashSet<String> = inventory(own).into_iter().map(|(_, name)| name).collect();
+    let is_lacking = |holder: &Option<String>, name: &String| {
+        !known.contains(name) && holder.as_ref().is_none_or(|holder| known.contains(holder))
     };
-    a.enum_type() == b.enum_type() && values(a) == values(b)
+    inventory(whole).into_iter().filter(|(holder, name)| is_lacking(holder, name)).map(|(_, name)| name).collect()
+}
+
+/// All that a pool declares, each with what holds it.
+fn inventory(pool: &DescriptorPool) -> Vec<(Option<String>, String)> {
+    let mut all = Vec::new();
+    let mut push = |holder: String, held: Vec<String>| {
+        all.push((None, holder.clone()));
+        all.extend(held.into_iter().map(|name| (Some(holder.clone()), name)));
+    };
+    for service in pool.services() {
+        let name = service.full_name();
+        let methods = service.methods().iter().map(|method| format!("method {name}/{}", method.name()));
+        push(format!("service {name}"), methods.collect());
+    }
+    for message in pool.messages() {
+        let name = message.full_name();
+        let fields = message.fields().iter().map(|field| format!("field {name}.{}", field.name()));
+        push(format!("message {name}"), fields.collect());
+    }
+    for own in pool.enums() {
+        let name = own.full_name();
+        let values = own.values().iter().map(|value| format!("value {} of {name}", value.name()));
+        push(format!("enum {name}"), values.collect());
+    }
+    for extension in pool.extensions() {
+        push(format!("extension {}", extension.full_name()), Vec::new());
+    }
+    all
+}
+
+/// What the methods of a pool take and answer with.
+pub(super) fn call_types(pool: &DescriptorPool) -> impl Iterator<Item = MessageIndex> {
+    pool.services().iter().flat_map(ServiceDescriptor::methods).flat_map(|method| [method.input(), method.output()])
 }
 
 /// Every type that a value of some messages can hold, without looking into `Any`.

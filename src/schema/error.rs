@@ -1,6 +1,6 @@
 //! Why there is no schema. Knows nothing of who asked for one.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use buffa_descriptor::PoolError;
 use thiserror::Error;
@@ -17,18 +17,40 @@ pub enum SchemaError {
     Read { path: PathBuf, cause: std::io::Error },
     #[error("the proto files cannot be compiled: {0}")]
     Compile(String),
-    #[error("the descriptor set of upstream `{upstream}` is not valid: {fault}")]
-    Invalid { upstream: String, fault: InvalidSet },
-    #[error("the upstreams `{first}` and `{second}` define `{symbol}` differently")]
-    Conflict { symbol: String, first: String, second: String },
+    #[error("the descriptor set of {origin} is not valid: {fault}")]
+    Invalid { origin: Origin, fault: InvalidSet },
+    #[error("{first} and {second} define `{symbol}` differently")]
+    Conflict { symbol: String, first: Origin, second: Origin },
     #[error("the upstreams `{first}` and `{second}` both have the service `{service}`")]
     DuplicateService { service: String, first: String, second: String },
-    #[error("the upstreams' descriptors do not fit together: {0}")]
+    #[error("{first} and {second} do not fit together: {error}")]
+    Unfit { first: Origin, second: Origin, error: PoolError },
+    #[error("the descriptors do not fit together: {0}")]
     Unlinked(PoolError),
     #[error("{location}: the HTTP rule of `{method}` of upstream `{upstream}` is not valid: {fault}")]
     Rule { location: Location, method: String, upstream: String, fault: RuleError },
     #[error("{location}: upstream `{upstream}` has no method that is selected by `{pattern}`{}", did_you_mean(.nearest))]
     Selector { location: Location, upstream: String, pattern: String, nearest: Option<String> },
+}
+
+/// Where descriptors come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    BuiltIn,
+    File(PathBuf),
+    Upstream(String),
+    Endpoint(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("what is built in"),
+            Self::File(path) => write!(f, "`{}`", path.display()),
+            Self::Upstream(name) => write!(f, "upstream `{name}`"),
+            Self::Endpoint(url) => write!(f, "endpoint `{url}`"),
+        }
+    }
 }
 
 /// What is wrong with one set.

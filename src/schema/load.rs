@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use protox::file::{ChainFileResolver, DescriptorSetFileResolver, GoogleFileResolver, IncludeFileResolver};
 
-use super::{BUILTIN, InvalidSet, SET_BYTES_MAX, SchemaError};
+use super::{BUILTIN, InvalidSet, Origin, SET_BYTES_MAX, SchemaError};
 use crate::config::SchemaSource;
 
 /// The serialized `FileDescriptorSet` of a source; none where it must be fetched by reflection, or there is none.
@@ -34,7 +34,7 @@ fn read(path: &Path) -> Result<Vec<u8>, SchemaError> {
     if bytes.len() > SET_BYTES_MAX {
         let len = path.metadata().map_or(bytes.len(), |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
         let fault = InvalidSet::TooLarge { len };
-        return Err(SchemaError::Invalid { upstream: path.display().to_string(), fault });
+        return Err(SchemaError::Invalid { origin: Origin::File(path.to_owned()), fault });
     }
     Ok(bytes)
 }

@@ -1,16 +1,19 @@
-//! Joins the upstreams' sets with what is built in, or says which two do not fit together.
+//! Joins the sets of upstreams, or those of one upstream's endpoints, and says which two do not fit together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
+use buffa::Message as _;
 use buffa_descriptor::{
-    DescriptorPool, MessageIndex, PoolError, ServiceDescriptor, generated::descriptor::FileDescriptorProto,
+    DescriptorPool, PoolError,
+    generated::descriptor::{FileDescriptorProto, FileDescriptorSet},
 };
+use bytes::Bytes;
 
 use super::{
-    BUILTIN, InvalidSet, SchemaError, Source,
+    BUILTIN, InvalidSet, Origin, SchemaError, Source,
     combine::{Combined, Overlap, option_types},
-    compare::{Reach, differences},
-    is_infrastructure, set,
+    compare::{self, Difference, Reach, call_types, differences},
+    set,
 };
 
 /// One pool for all upstreams.
@@ -20,141 +23,167 @@ pub(super) struct Merged {
     pub(super) services: Vec<(String, usize)>,
 }
 
+/// What the endpoints of one upstream have together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Union {
+    /// A serialized `google.protobuf.FileDescriptorSet`.
+    pub set: Bytes,
+    /// What each endpoint does not have of it, in their order, as `field a.M.f` or `method a.S/M`.
+    pub lacking: Vec<Vec<String>>,
+}
+
 /// Place of what is built in among the parts: first, so that its definitions are the ones that stay.
 const BUILTIN_PART: usize = 0;
 
 pub(super) fn merge(sources: &[Source<'_>]) -> Result<Merged, SchemaError> {
-    let parts = Parts::decode(sources)?;
-    let combined = Combined::of(parts.all.iter().map(|part| part.files.as_slice()));
-    let differing = parts.differing(&combined.overlaps)?;
-    let pool = match set::link(combined.files) {
-        Ok(pool) => pool,
-        Err(error) => return Err(parts.blame(error, differing)),
-    };
-    parts.refuse_conflicts(&pool, differing)?;
-    let services = combined.services.into_iter().filter(|(_, part)| *part != BUILTIN_PART);
-    Ok(Merged { pool, services: services.map(|(name, part)| (name, part - 1)).collect() })
+    let sets = sources.iter().map(|source| (Origin::Upstream(source.name.to_owned()), source.set));
+    let parts = Parts::decode(sets, set::decode)?;
+    let mut combined = Combined::of(parts.all());
+    if let Some(Overlap { symbol, first, second, .. }) = combined.overlaps.iter().find(|overlap| overlap.is_service) {
+        let name =
+            |part: usize| part.checked_sub(1).and_then(|index| sources.get(index)).map_or("", |source| source.name);
+        let (first, second) = (name(*first).to_owned(), name(*second).to_owned());
+        return Err(SchemaError::DuplicateService { service: symbol.clone(), first, second });
+    }
+    let pool = parts.link(std::mem::take(&mut combined.files), &combined.overlaps)?;
+    let services = combined.services().filter(|(_, part)| *part != BUILTIN_PART);
+    Ok(Merged { pool, services: services.map(|(name, part)| (name.to_owned(), part - 1)).collect() })
 }
 
-struct Parts {
-    /// What is built in, then the sources in their order.
-    all: Vec<Part>,
+/// Joins the sets of the endpoints of one upstream, by their URLs. What only some of them have is part of the union, as
+/// long as nothing means one thing to one endpoint and another to the next.
+///
+/// # Errors
+/// A set that is not valid, or a symbol that two endpoints define differently.
+pub fn union(endpoints: &[(&str, Bytes)]) -> Result<Union, SchemaError> {
+    let origin = |url: &str| Origin::Endpoint(url.to_owned());
+    if let [(url, set), others @ ..] = endpoints
+        && others.iter().all(|(_, other)| other == set)
+    {
+        Parts::decode([(origin(url), &**set)], set::decode)?.alone(BUILTIN_PART + 1)?;
+        return Ok(Union { set: set.clone(), lacking: vec![Vec::new(); endpoints.len()] });
+    }
+    let parts = Parts::decode(endpoints.iter().map(|(url, set)| (origin(url), &**set)), set::decode_whole)?;
+    let combined = Combined::of(parts.all());
+    let pool = parts.link(combined.files.clone(), &combined.overlaps)?;
+    let mut lacking = Vec::with_capacity(endpoints.len());
+    for part in BUILTIN_PART + 1..parts.0.len() {
+        lacking.push(compare::lacking(&parts.alone(part)?.pool, &pool));
+    }
+    let files = combined.files.into_iter().zip(combined.parts).filter(|(_, part)| *part != BUILTIN_PART);
+    let set = FileDescriptorSet { file: files.map(|(file, _)| file).collect(), ..FileDescriptorSet::default() };
+    Ok(Union { set: set.encode_to_vec().into(), lacking })
 }
+
+/// What is built in, then those that are to be joined, in their order.
+struct Parts(Vec<Part>);
 
 struct Part {
-    name: String,
+    origin: Origin,
+    /// What the origin's own files of a name that is taken get behind theirs.
+    label: String,
     files: Vec<FileDescriptorProto>,
 }
 
-/// Something that two parts define differently.
-struct Difference {
-    symbol: String,
-    first: usize,
-    second: usize,
-    /// True where only custom options hold it, in both parts.
-    only_options: bool,
-}
-
 impl Parts {
-    fn decode(sources: &[Source<'_>]) -> Result<Self, SchemaError> {
-        let builtin = std::iter::once(("(built in)", BUILTIN));
-        let mut all = Vec::with_capacity(sources.len() + 1);
-        for (name, bytes) in builtin.chain(sources.iter().map(|source| (source.name, source.set))) {
-            let invalid = |fault| SchemaError::Invalid { upstream: name.to_owned(), fault };
-            let mut files = set::decode(bytes).map_err(invalid)?;
-            if !all.is_empty() {
+    fn decode<'a>(
+        sets: impl IntoIterator<Item = (Origin, &'a [u8])>,
+        decode: fn(&[u8]) -> Result<Vec<FileDescriptorProto>, InvalidSet>,
+    ) -> Result<Self, SchemaError> {
+        let mut parts = Vec::new();
+        for (origin, bytes) in std::iter::once((Origin::BuiltIn, BUILTIN)).chain(sets) {
+            let mut files = decode(bytes).map_err(|fault| SchemaError::Invalid { origin: origin.clone(), fault })?;
+            if origin != Origin::BuiltIn {
                 set::drop_descriptor_proto(&mut files);
             }
-            all.push(Part { name: name.to_owned(), files });
+            parts.push(Part { label: origin.to_string(), origin, files });
         }
-        Ok(Self { all })
+        Ok(Self(parts))
     }
 
-    /// Of the symbols that came twice, those whose definitions are not the same.
-    fn differing(&self, overlaps: &[Overlap]) -> Result<Vec<Difference>, SchemaError> {
-        let mut linked = HashMap::new();
-        let mut found = Vec::new();
-        for overlap in overlaps.iter().filter(|overlap| !is_standard(&overlap.symbol)) {
-            let Overlap { symbol, is_service, first, second } = overlap;
-            if *is_service {
-                return Err(SchemaError::DuplicateService {
-                    service: symbol.clone(),
-                    first: self.name(*first),
-                    second: self.name(*second),
-                });
-            }
-            for part in [first, second] {
-                if !linked.contains_key(part) {
-                    linked.insert(*part, self.link_alone(*part)?);
+    fn all(&self) -> impl Iterator<Item = (&str, &[FileDescriptorProto])> {
+        self.0.iter().map(|part| (part.label.as_str(), part.files.as_slice()))
+    }
+
+    /// Links what all parts were combined to, and makes sure that everything of each part still means there what it means
+    /// to the part.
+    fn link(&self, files: Vec<FileDescriptorProto>, overlaps: &[Overlap]) -> Result<DescriptorPool, SchemaError> {
+        let pool = set::link(files).map_err(|error| self.blame(error))?;
+        let calls = Reach::of(&pool, call_types(&pool));
+        let mut alone = HashMap::new();
+        for Overlap { symbol, first, second, .. } in overlaps {
+            for part in [*first, *second] {
+                if let Entry::Vacant(place) = alone.entry(part) {
+                    place.insert(self.alone(part)?);
                 }
             }
-            let (Some(a), Some(b)) = (linked.get(first), linked.get(second)) else { continue };
-            found.extend(differences(symbol, &a.pool, &b.pool).into_iter().map(|symbol| Difference {
-                only_options: a.only_options(&symbol) && b.only_options(&symbol),
-                symbol,
-                first: *first,
-                second: *second,
-            }));
+            let (Some(a), Some(b)) = (alone.get(first), alone.get(second)) else { continue };
+            // A type of custom options may differ by version as long as no call carries it.
+            let matters = |found: &Difference| {
+                !(a.only_options(&found.of) && b.only_options(&found.of)) || calls.contains(&pool, &found.of)
+            };
+            if let Some(found) = differences(symbol, &b.pool, &pool).into_iter().find(matters) {
+                return Err(self.conflict(found, symbol, *first, *second));
+            }
         }
-        Ok(found)
+        Ok(pool)
     }
 
     /// A part by itself, with what is built in for what it lacks.
-    fn link_alone(&self, part: usize) -> Result<Linked, SchemaError> {
-        let builtin = self.files(BUILTIN_PART);
-        let files = self.files(part);
-        let pool = set::link(Combined::of([files, builtin]).files).map_err(|error| SchemaError::Invalid {
-            upstream: self.name(part),
-            fault: InvalidSet::Link { error, missing: set::missing_imports(files, builtin) },
-        })?;
+    fn alone(&self, part: usize) -> Result<Linked, SchemaError> {
+        let (builtin, files) = (self.files(BUILTIN_PART), self.files(part));
+        let pool =
+            set::link(Combined::of([("", files), ("", builtin)]).files).map_err(|error| SchemaError::Invalid {
+                origin: self.origin(part),
+                fault: InvalidSet::Link { error, missing: set::missing_imports(files, builtin) },
+            })?;
         let option_types = option_types(files).into_iter().filter_map(|name| pool.message_index(name));
         let options = Reach::of(&pool, option_types);
         let calls = Reach::of(&pool, call_types(&pool));
         Ok(Linked { pool, options, calls })
     }
 
-    /// Which part is at fault when all together cannot be linked.
-    fn blame(&self, error: PoolError, differing: Vec<Difference>) -> SchemaError {
-        if let Some(error) = (0..self.all.len()).find_map(|part| self.link_alone(part).err()) {
+    /// Two parts with what is built in, and nothing else.
+    fn pair(&self, first: usize, second: usize) -> Result<DescriptorPool, PoolError> {
+        let parts = [BUILTIN_PART, first, second];
+        set::link(Combined::of(parts.map(|part| ("", self.files(part)))).files)
+    }
+
+    /// Which part is at fault, or which two, when all together cannot be linked.
+    fn blame(&self, error: PoolError) -> SchemaError {
+        let others = || BUILTIN_PART + 1..self.0.len();
+        if let Some(error) = others().find_map(|part| self.alone(part).err()) {
             return error;
         }
-        if let Some(difference) = differing.into_iter().next() {
-            return self.conflict(difference.symbol, difference.first, difference.second);
+        for second in others() {
+            for first in others().take_while(|first| *first < second) {
+                let Err(error) = self.pair(first, second) else { continue };
+                let (first, second) = (self.origin(first), self.origin(second));
+                return match error {
+                    PoolError::DuplicateName(symbol) => SchemaError::Conflict { symbol, first, second },
+                    error => SchemaError::Unfit { first, second, error },
+                };
+            }
         }
-        let PoolError::DuplicateName(symbol) = &error else { return SchemaError::Unlinked(error) };
-        let has = |part: &usize| {
-            self.link_alone(*part).is_ok_and(|linked| linked.pool.file_containing_symbol(symbol).is_some())
+        SchemaError::Unlinked(error)
+    }
+
+    /// Of several parts that have the symbol, the first that contradicts is told.
+    fn conflict(&self, found: Difference, symbol: &str, first: usize, second: usize) -> SchemaError {
+        let contradicts = |other: &usize| match (self.pair(*other, second), self.alone(second)) {
+            (Ok(both), Ok(own)) => differences(symbol, &own.pool, &both).contains(&found),
+            _ => true,
         };
-        let mut owners = (1..self.all.len()).filter(has);
-        match (owners.next(), owners.next()) {
-            (Some(first), Some(second)) => self.conflict(symbol.clone(), first, second),
-            (Some(only), None) => self.conflict(symbol.clone(), BUILTIN_PART, only),
-            _ => SchemaError::Unlinked(error),
-        }
-    }
-
-    /// A type of custom options may differ by version as long as no call carries it.
-    fn refuse_conflicts(&self, pool: &DescriptorPool, differing: Vec<Difference>) -> Result<(), SchemaError> {
-        if differing.is_empty() {
-            return Ok(());
-        }
-        let calls = Reach::of(pool, call_types(pool));
-        match differing.into_iter().find(|found| !found.only_options || calls.contains(pool, &found.symbol)) {
-            Some(Difference { symbol, first, second, .. }) => Err(self.conflict(symbol, first, second)),
-            None => Ok(()),
-        }
-    }
-
-    fn conflict(&self, symbol: String, first: usize, second: usize) -> SchemaError {
-        SchemaError::Conflict { symbol, first: self.name(first), second: self.name(second) }
+        let first = (first..second).find(contradicts).unwrap_or(first);
+        SchemaError::Conflict { symbol: found.symbol, first: self.origin(first), second: self.origin(second) }
     }
 
     fn files(&self, part: usize) -> &[FileDescriptorProto] {
-        self.all.get(part).map_or(&[], |part| &part.files)
+        self.0.get(part).map_or(&[], |part| &part.files)
     }
 
-    fn name(&self, part: usize) -> String {
-        self.all.get(part).map_or_else(String::new, |part| part.name.clone())
+    fn origin(&self, part: usize) -> Origin {
+        self.0.get(part).map_or(Origin::BuiltIn, |part| part.origin.clone())
     }
 }
 
@@ -170,18 +199,8 @@ impl Linked {
     fn only_options(&self, symbol: &str) -> bool {
         let is_type = self.pool.message_index(symbol).is_some() || self.pool.enum_index(symbol).is_some();
         if !is_type {
-            return self.pool.extension_by_name(symbol).is_none();
+            return self.pool.extension_by_name(symbol).is_none() && self.pool.service_by_name(symbol).is_none();
         }
         self.options.contains(&self.pool, symbol) && !self.calls.contains(&self.pool, symbol)
     }
-}
-
-fn call_types(pool: &DescriptorPool) -> impl Iterator<Item = MessageIndex> {
-    pool.services().iter().flat_map(ServiceDescriptor::methods).flat_map(|method| [method.input(), method.output()])
-}
-
-/// Symbols that everyone has a copy of, which differ by version only: the first definition stays, ours before all.
-fn is_standard(symbol: &str) -> bool {
-    let package = symbol.rsplit_once('.').map_or("", |(package, _)| package);
-    matches!(package, "google.protobuf" | "google.api" | "google.rpc") || is_infrastructure(symbol)
 }

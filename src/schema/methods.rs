@@ -9,7 +9,7 @@ use buffa_descriptor::{
 use http::uri::PathAndQuery;
 
 use super::{
-    InvalidSet, Method, SchemaError, Source, is_infrastructure, merge::Merged, rules, service_config::Unmatched,
+    InvalidSet, Method, Origin, SchemaError, Source, is_infrastructure, merge::Merged, rules, service_config::Unmatched,
 };
 
 /// In the order of the sources and of their files.
@@ -68,7 +68,7 @@ fn method(service: &str, descriptor: &MethodDescriptor, source: &Source<'_>) -> 
     rules.iter_mut().for_each(|rule| rule.decodes_slashes = source.service_config.fully_decode());
     Ok(Method {
         path: path(service, name).ok_or_else(|| SchemaError::Invalid {
-            upstream: source.name.to_owned(),
+            origin: Origin::Upstream(source.name.to_owned()),
             fault: InvalidSet::Name(full_name),
         })?,
         service: service.to_owned(),

@@ -1,6 +1,7 @@
 //! Descriptors from files, proto sources or reflection, merged; methods and their rules. Knows nothing of JSON and HTTP
 //! bodies.
 
+mod changes;
 mod combine;
 mod compare;
 mod error;
@@ -22,8 +23,10 @@ use buffa_descriptor::{DescriptorPool, MessageIndex};
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 
-pub use error::{InvalidSet, SchemaError};
+pub use changes::changes;
+pub use error::{InvalidSet, Origin, SchemaError};
 pub use load::load;
+pub use merge::{Union, union};
 pub use rules::{HttpRule, RuleError, Verb};
 pub use service_config::ServiceConfig;
 
@@ -88,11 +91,13 @@ pub struct Source<'a> {
 }
 
 impl Schema {
-    /// Joins the upstreams' sets with what is built in. The services that every gRPC server has of its own (health,
+    /// Joins the upstreams' sets with what is built in. What two upstreams both have may be more in one of them: a field
+    /// that the other does not know is one that it skips. The services that every gRPC server has of its own (health,
     /// reflection, channelz) are never among the methods.
     ///
     /// # Errors
-    /// A set that is not valid, a symbol that two upstreams define differently, or a service that two have.
+    /// A set that is not valid, a symbol that means one thing to one upstream and another to the next, or a service that
+    /// two have.
     pub fn merge(sources: &[Source<'_>]) -> Result<Self, SchemaError> {
         let merged = merge::merge(sources)?;
         let methods = methods::collect(&merged, sources)?;

@@ -7,7 +7,7 @@ use buffa_descriptor::{
     generated::descriptor::{FileDescriptorProto, FileDescriptorSet},
 };
 
-use super::{InvalidSet, SET_BYTES_MAX, raw};
+use super::{InvalidSet, SET_BYTES_MAX, combine, raw};
 
 /// Most memory that the decoded elements of one set may take, in bytes: 8 to 26 times its own size was seen, so the
 /// largest APIs fit; a set that was made to be decoded into far more does not.
@@ -18,13 +18,20 @@ const DESCRIPTOR_PROTO: &str = "google/protobuf/descriptor.proto";
 
 /// Decodes a set: each file once, without source information.
 pub(super) fn decode(set: &[u8]) -> Result<Vec<FileDescriptorProto>, InvalidSet> {
-    if set.len() > SET_BYTES_MAX {
-        return Err(InvalidSet::TooLarge { len: set.len() });
-    }
-    let set = raw::without_source_info(set).map_err(|raw::Damaged| InvalidSet::NotASet)?;
+    check_size(set)?;
+    decode_whole(&raw::without_source_info(set).map_err(|raw::Damaged| InvalidSet::NotASet)?)
+}
+
+/// Decodes a set: each file once.
+pub(super) fn decode_whole(set: &[u8]) -> Result<Vec<FileDescriptorProto>, InvalidSet> {
+    check_size(set)?;
     let options = buffa::DecodeOptions::new().with_element_memory_limit(SET_MEMORY_MAX);
-    let decoded: FileDescriptorSet = options.decode_from_slice(&set).map_err(InvalidSet::Decode)?;
+    let decoded: FileDescriptorSet = options.decode_from_slice(set).map_err(InvalidSet::Decode)?;
     unique(decoded.file)
+}
+
+fn check_size(set: &[u8]) -> Result<(), InvalidSet> {
+    if set.len() > SET_BYTES_MAX { Err(InvalidSet::TooLarge { len: set.len() }) } else { Ok(()) }
 }
 
 /// Leaves out repetitions of a file.
@@ -50,8 +57,9 @@ pub(super) fn drop_descriptor_proto(files: &mut Vec<FileDescriptorProto>) {
     files.retain(|file| file.name.as_deref() != Some(DESCRIPTOR_PROTO));
 }
 
-/// Links files.
-pub(super) fn link(files: Vec<FileDescriptorProto>) -> Result<DescriptorPool, PoolError> {
+/// Links files, but for custom options.
+pub(super) fn link(mut files: Vec<FileDescriptorProto>) -> Result<DescriptorPool, PoolError> {
+    combine::drop_option_extensions(&mut files);
     DescriptorPool::new(FileDescriptorSet { file: files, ..FileDescriptorSet::default() })
 }
 

@@ -7,6 +7,7 @@ use buffa_descriptor::generated::descriptor::{
     DescriptorProto, Edition, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet, MethodDescriptorProto,
     ServiceDescriptorProto, field_descriptor_proto::Type,
 };
+use bytes::Bytes;
 use protox::file::{ChainFileResolver, DescriptorSetFileResolver, File, FileResolver, GoogleFileResolver};
 
 use super::*;
@@ -16,7 +17,6 @@ use crate::{
 };
 
 const TEST_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/test.binpb"));
-const MERGE: &str = include_str!("../../tests/data/schema/merge.txt");
 
 /// Proto files in memory, by name.
 struct Memory(Vec<(String, String)>);
@@ -67,32 +67,96 @@ fn describe(result: Result<Schema, SchemaError>, names: &[&str]) -> String {
     if out.is_empty() { "nothing".to_owned() } else { out.trim_end().to_owned() }
 }
 
-#[test]
-fn upstreams_are_joined_or_told_apart() {
-    let mut cases = 0;
-    for case in MERGE.split("\n=== ").skip(1) {
-        let (inputs, expected) = case.split_once(">>>\n").unwrap();
-        let mut upstreams: Vec<(&str, Vec<(&str, &str)>)> = Vec::new();
+/// Tells what comes of the sets of every case of a fixture, by their origins, and holds it against what the fixture says.
+fn check_cases(path: &str, tell: impl Fn(&[(&str, Vec<u8>)]) -> String) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/schema").join(path);
+    let fixture = std::fs::read_to_string(&path).unwrap();
+    let (head, cases) = fixture.split_once("\n=== ").unwrap();
+    let mut told = head.to_owned();
+    for case in cases.split("\n=== ") {
+        let (inputs, _) = case.split_once(">>>\n").unwrap();
+        let mut origins: Vec<(&str, Vec<(&str, &str)>)> = Vec::new();
         for input in inputs.split("\n--- ").skip(1) {
             let (head, text) = input.split_once('\n').unwrap();
-            let (upstream, file) = head.split_once(' ').unwrap();
-            if upstreams.last().is_none_or(|(last, _)| *last != upstream) {
-                upstreams.push((upstream, Vec::new()));
+            let (origin, file) = head.split_once(' ').unwrap();
+            if origins.last().is_none_or(|(last, _)| *last != origin) {
+                origins.push((origin, Vec::new()));
             }
-            upstreams.last_mut().unwrap().1.push((file, text));
+            origins.last_mut().unwrap().1.push((file, text));
         }
-        let names: Vec<_> = upstreams.iter().map(|(name, _)| *name).collect();
-        let sets: Vec<_> = upstreams.iter().map(|(_, files)| compile(files)).collect();
-        let none = ServiceConfig::default();
-        let sources: Vec<_> = (0..)
-            .zip(names.iter().zip(&sets))
-            .map(|(upstream, (name, set))| Source { upstream, name, set, service_config: &none })
-            .collect();
-        let name = inputs.lines().next().unwrap();
-        assert_eq!(describe(Schema::merge(&sources), &names), expected.trim(), "{name}");
-        cases += 1;
+        let sets: Vec<_> = origins.iter().map(|(origin, files)| (*origin, compile(files))).collect();
+        let result = tell(&sets);
+        write!(told, "\n=== {inputs}>>>\n{}\n", result.trim_end()).unwrap();
     }
-    assert!(cases >= 17);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, told).unwrap();
+        return;
+    }
+    for (told, expected) in told.split("\n=== ").zip(fixture.split("\n=== ")) {
+        assert_eq!(told.trim_end(), expected.trim_end());
+    }
+}
+
+#[test]
+fn upstreams_are_joined_or_told_apart() {
+    check_cases("merge.txt", |sets| {
+        let names: Vec<_> = sets.iter().map(|(name, _)| *name).collect();
+        let none = ServiceConfig::default();
+        let source = |(upstream, (name, set))| Source { upstream, name, set, service_config: &none };
+        let sources: Vec<_> = sets.iter().map(|(name, set)| (*name, set.as_slice())).enumerate().map(source).collect();
+        describe(Schema::merge(&sources), &names)
+    });
+}
+
+#[test]
+fn endpoints_of_one_upstream_are_joined_or_told_apart() {
+    check_cases("union.txt", |sets| {
+        let endpoints: Vec<_> = sets.iter().map(|(name, set)| (*name, Bytes::from(set.clone()))).collect();
+        let union = match union(&endpoints) {
+            Ok(union) => union,
+            Err(error) => return error.to_string(),
+        };
+        let schema = merge_one(&union.set).unwrap();
+        let mut out = describe_types(schema.pool());
+        for method in schema.methods() {
+            let rules: Vec<_> = method.rules.iter().map(|rule| rule.template.as_str()).collect();
+            writeln!(out, "{} {}", method.path, rules.join(" ")).unwrap();
+        }
+        for ((name, _), lacking) in endpoints.iter().zip(union.lacking).filter(|(_, lacking)| !lacking.is_empty()) {
+            writeln!(out, "{name} lacks {}", lacking.join(", ")).unwrap();
+        }
+        out.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+    });
+}
+
+#[test]
+fn what_breaks_is_told_and_what_is_added_is_not() {
+    check_cases("changes.txt", |sets| {
+        let [old, new] = [&sets[0], &sets[1]].map(|(_, set)| merge_one(set).unwrap());
+        changes(&old, &new).join("\n")
+    });
+}
+
+/// The types of package `c`, one a line.
+fn describe_types(pool: &DescriptorPool) -> String {
+    let mut out = String::new();
+    for message in pool.messages().iter().filter(|message| message.full_name().starts_with("c.")) {
+        let oneof = |field: &buffa_descriptor::FieldDescriptor| {
+            let oneof = field.oneof_index().map(|index| message.oneofs()[usize::from(index)].name());
+            oneof.map_or(String::new(), |name| format!(" of {name}"))
+        };
+        let fields =
+            message.fields().iter().map(|field| format!(" {}={}{}", field.name(), field.number(), oneof(field)));
+        writeln!(out, "{} {{{} }}", message.full_name(), fields.collect::<Vec<_>>().join(",")).unwrap();
+    }
+    for own in pool.enums().iter().filter(|own| own.full_name().starts_with("c.")) {
+        let values = own.values().iter().map(|value| format!(" {}={}", value.name(), value.number()));
+        writeln!(out, "{} {{{} }}", own.full_name(), values.collect::<Vec<_>>().join(",")).unwrap();
+    }
+    for extension in pool.extensions() {
+        writeln!(out, "{}={}", extension.full_name(), extension.field().number()).unwrap();
+    }
+    out
 }
 
 #[test]
