@@ -36,8 +36,6 @@ mod output_tests;
 mod binding_tests;
 #[cfg(test)]
 mod oracle_tests;
-#[cfg(test)]
-mod speed_tests;
 
 use buffa_descriptor::{DescriptorPool, MessageIndex};
 
