@@ -4,12 +4,15 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
-use crate::{config::OutputSettings, limits::DEPTH_MAX};
+use crate::{
+    config::{OutputSettings, UnknownFields},
+    limits::DEPTH_MAX,
+};
 
 use super::{
     Codec,
     bound::{Bound, QueryMode},
-    error::{InputError, OutputError},
+    error::{Flaw, InputError, OutputError},
     output::{self, Output, Stop},
     plan::{Field, Kind, LENGTH, Plan, PlanId, Shape, Special},
     protobuf::{Raw, Tag, Wire},
@@ -28,6 +31,7 @@ pub struct Binding {
     response_tags: Box<[Tag]>,
     /// The field of the input that takes the mask of a partial update, where the client gives none.
     pub(super) update_mask: Option<Step>,
+    pub(super) unknown_fields: UnknownFields,
     request_http_body: bool,
     reply_http_body: bool,
 }
@@ -100,7 +104,7 @@ impl Binding {
         let mut claims = Claims::default();
         let mut bound = Vec::with_capacity(variables.len());
         for name in variables {
-            let path = resolve(codec, input, name).map_err(|text| wrong("variable", name, &text))?;
+            let path = resolve(codec, input, name).map_err(|flaw| wrong("variable", name, &flaw.text()))?;
             check_variable(codec, &path).map_err(|text| wrong("variable", name, text))?;
             claims.claim(codec, &path, None).map_err(|text| wrong("variable", name, &text))?;
             bound.push(Variable { name: (*name).into(), path });
@@ -108,11 +112,13 @@ impl Binding {
         let body = match body {
             None | Some("") => Body::None,
             Some("*") => Body::Whole,
-            Some(name) => Body::Field(resolve(codec, input, name).map_err(|text| wrong("body", name, &text))?),
+            Some(name) => Body::Field(resolve(codec, input, name).map_err(|flaw| wrong("body", name, &flaw.text()))?),
         };
         let response = match response_body {
             None | Some("") => None,
-            Some(name) => Some(resolve(codec, output, name).map_err(|text| wrong("response_body", name, &text))?),
+            Some(name) => {
+                Some(resolve(codec, output, name).map_err(|flaw| wrong("response_body", name, &flaw.text()))?)
+            }
         };
         let request_http_body = match &body {
             Body::None => false,
@@ -132,6 +138,7 @@ impl Binding {
             response,
             response_tags,
             update_mask: None,
+            unknown_fields: UnknownFields::Reject,
             request_http_body,
             reply_http_body: is_http_body(codec, reply),
         })
@@ -148,6 +155,7 @@ impl Binding {
             response: None,
             response_tags: Box::default(),
             update_mask: None,
+            unknown_fields: UnknownFields::Reject,
             request_http_body: false,
             reply_http_body: false,
         }
@@ -165,6 +173,13 @@ impl Binding {
         if let (Body::Field(_), Some(place)) = (&self.body, place) {
             self.update_mask = Some(Step { plan: self.input, place });
         }
+        self
+    }
+
+    /// For a route on which requests may give what the message does not have.
+    #[must_use]
+    pub fn with_unknown_fields(mut self, unknown_fields: UnknownFields) -> Self {
+        self.unknown_fields = unknown_fields;
         self
     }
 
@@ -228,20 +243,20 @@ impl Binding {
 }
 
 /// The path of a field, by proto or JSON names.
-pub(super) fn resolve(codec: &Codec, root: PlanId, name: &str) -> Result<Path, String> {
+pub(super) fn resolve(codec: &Codec, root: PlanId, name: &str) -> Result<Path, Flaw> {
     let mut path = Path::new();
     let mut next = Some(root);
     for segment in name.split('.') {
         let Some(id) = next else {
             let last = path.last().map_or("", |step| &*step.field(codec).proto_name);
-            return Err(format!("{last} is no message whose fields could be given one by one"));
+            return Err(Flaw::Wrong(format!("{last} is no message whose fields could be given one by one")));
         };
         let plan = codec.get(id);
         let Some(place) = plan.by_name(segment.as_bytes(), 0) else {
-            return Err(format!("{} has no such field", plan.name));
+            return Err(Flaw::Unknown(format!("{} has no such field", plan.name)));
         };
         if path.len() + 1 >= DEPTH_MAX {
-            return Err("nested more than 100 levels deep".to_owned());
+            return Err(Flaw::Wrong("nested more than 100 levels deep".to_owned()));
         }
         let step = Step { plan: id, place };
         next = inside(codec, step.field(codec));

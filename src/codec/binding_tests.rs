@@ -22,7 +22,7 @@ fn message(
     mode: QueryMode,
     body: Option<&str>,
 ) -> Result<Vec<u8>, InputError> {
-    let bound = binding.bind(&CODEC, captures, Some(query), mode)?;
+    let mut bound = binding.bind(&CODEC, captures, Some(query), mode)?;
     let mut out = b"before".to_vec();
     bound.message(&CODEC, binding, body.map(str::as_bytes), &mut out)?;
     Ok(out.split_off(6))

@@ -6,10 +6,12 @@ use super::{
     error::{InputError, OutputError, Place},
     input,
     output::{self, Output},
-    plan::{GROUP_END, Kind, Plan, PlanId, Shape, Special},
+    plan::{Field, GROUP_END, Kind, Plan, PlanId, Shape, Special},
     protobuf::{Raw, Wire, close, open, put_bytes, put_varint},
     query::{self, Claims, append_value},
     reader::Reader,
+    string::Text,
+    unknown::{LeftOut, Unknown},
     validate,
 };
 
@@ -30,6 +32,7 @@ pub struct Bound {
     /// All leaves as one message.
     whole: Vec<u8>,
     mode: QueryMode,
+    unknown: Unknown,
 }
 
 /// One value, which a path or a query gives.
@@ -68,25 +71,25 @@ impl Bound {
             append_value(codec, step.field(codec), None, capture.as_bytes(), &mut payload).map_err(wrong)?;
             leaves.push(Leaf { path: variable.path.clone(), payload, variable: Some(place) });
         }
-        if let Some(query) = query
-            && let Some(first) = query::first_parameter(query)
-        {
-            if mode == QueryMode::Strict && matches!(binding.body, Body::Whole) {
-                let place = Place::Query { parameter: first.to_owned() };
-                return Err(InputError::new(place, "the body is the whole message, so there are no query parameters"));
-            }
+        let mut unknown = Unknown::new(binding.unknown_fields);
+        if let Some(query) = query {
             let mut claims = Claims::default();
             for variable in &binding.variables {
                 // Never fails: the rule was checked when it was compiled.
                 let _ = claims.claim(codec, &variable.path, None);
             }
             let admit = |path: &Path| admit(binding, mode, path);
-            query::parse(codec, binding.input, query, &mut claims, admit, &mut leaves)?;
+            query::parse(codec, binding.input, query, &mut claims, admit, &mut unknown, &mut leaves)?;
         }
         leaves.sort_by(|a, b| a.path.iter().map(|step| step.place).cmp(b.path.iter().map(|step| step.place)));
         let mut whole = Vec::new();
         encode(codec, &leaves.iter().collect::<Vec<_>>(), 0, &mut whole);
-        Ok(Self { leaves, whole, mode })
+        Ok(Self { leaves, whole, mode, unknown })
+    }
+
+    /// What the call gave that its message does not have, as far as it was left out since this was asked last.
+    pub fn take_left_out(&mut self) -> LeftOut {
+        self.unknown.take_left_out()
     }
 
     /// Appends one request message, of path, query and the JSON body (none: no body was sent). What was appended before an
@@ -96,7 +99,7 @@ impl Bound {
     /// A body that is not sound JSON of its message, or gives another value than the path; any body where the rule takes
     /// none.
     pub fn message(
-        &self,
+        &mut self,
         codec: &Codec,
         binding: &Binding,
         body: Option<&[u8]>,
@@ -106,9 +109,12 @@ impl Bound {
         if let Some(json) = body.filter(|body| !body.is_empty()) {
             match &binding.body {
                 Body::None => return Err(no_body()),
-                Body::Whole => codec.json_to_wire(binding.input, json, out)?,
+                Body::Whole => codec.json_to_wire_with(binding.input, json, &mut self.unknown, out)?,
                 Body::Field(path) => {
-                    within(codec, path, out, |step, out| input::field(codec, step.field(codec), json, out))?;
+                    let unknown = &mut self.unknown;
+                    within(codec, path, out, |step, out| {
+                        unknown.read(out, |spare, out| input::field(codec, step.field(codec), json, spare, out))
+                    })?;
                     self.update_mask(codec, binding, path, json, out)?;
                 }
             }
@@ -236,6 +242,9 @@ fn admit(binding: &Binding, mode: QueryMode, path: &Path) -> Result<(), &'static
         return Err("the field is bound by the path");
     }
     match &binding.body {
+        Body::Whole if mode == QueryMode::Strict => {
+            Err("the body is the whole message, so there are no query parameters")
+        }
         Body::Field(body) if mode == QueryMode::Strict && path.starts_with(body) => {
             Err("the field is part of the body")
         }
@@ -374,27 +383,53 @@ fn mask_paths(
     }
     loop {
         let key = reader.key()?.decoded();
+        // What was left out of the message has no place in its mask: there it would clear a field.
         let field = plan.by_name(&key, 0).and_then(|place| plan.fields.get(place));
-        let length = prefix.len();
-        prefix.extend_from_slice(field.map_or(&*key, |field| field.proto_name.as_bytes()));
-        let inner = field.and_then(|field| match (field.shape, field.kind) {
-            (Shape::Single { .. }, Kind::Message(id) | Kind::Group(id)) => Some(codec.get(id)),
-            _ => None,
-        });
-        match inner.filter(|plan| plan.special == Special::None && reader.peek() == b'{' && !reader.is_empty_object()) {
-            Some(plan) => {
-                prefix.push(b'.');
-                mask_paths(codec, plan, reader, prefix, out)?;
-            }
-            None => {
-                out.push(1 << 3 | 2);
-                put_bytes(prefix, out);
-                reader.skip(1)?;
-            }
+        if let Some(field) = field.filter(|field| !names_nothing(codec, field, reader)) {
+            mask_path(codec, field, reader, prefix, out)?;
+        } else {
+            reader.skip(1)?;
         }
-        prefix.truncate(length);
         if !reader.another(b'}')? {
             return Ok(());
         }
     }
+}
+
+/// Appends the paths of one member's value.
+fn mask_path(
+    codec: &Codec,
+    field: &Field,
+    reader: &mut Reader<'_>,
+    prefix: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<(), InputError> {
+    let length = prefix.len();
+    prefix.extend_from_slice(field.proto_name.as_bytes());
+    let inner = match (field.shape, field.kind) {
+        (Shape::Single { .. }, Kind::Message(id) | Kind::Group(id)) => Some(codec.get(id)),
+        _ => None,
+    };
+    match inner.filter(|plan| plan.special == Special::None && reader.peek() == b'{' && !reader.is_empty_object()) {
+        Some(plan) => {
+            prefix.push(b'.');
+            mask_paths(codec, plan, reader, prefix, out)?;
+        }
+        None => {
+            out.push(1 << 3 | 2);
+            put_bytes(prefix, out);
+            reader.skip(1)?;
+        }
+    }
+    prefix.truncate(length);
+    Ok(())
+}
+
+/// Whether the value that stands next is the name of an enum value that is unknown, and was left out.
+fn names_nothing(codec: &Codec, field: &Field, reader: &mut Reader<'_>) -> bool {
+    let (Shape::Single { .. }, Kind::Enum { id, .. }, b'"') = (field.shape, field.kind, reader.peek()) else {
+        return false;
+    };
+    let name = reader.clone().string().map(Text::decoded).unwrap_or_default();
+    codec.enums().get(id.0 as usize).is_some_and(|plan| plan.names.find(&name).is_none())
 }

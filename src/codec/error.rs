@@ -12,6 +12,8 @@ pub struct InputError(Box<Wrong>);
 struct Wrong {
     place: Place,
     text: Cow<'static, str>,
+    /// Nothing is wrong but that a name is unknown.
+    unknown: bool,
 }
 
 /// Where a request is wrong.
@@ -29,7 +31,7 @@ pub enum Place {
 
 impl InputError {
     pub(super) fn new(place: Place, text: impl Into<Cow<'static, str>>) -> Self {
-        Self(Box::new(Wrong { place, text: text.into() }))
+        Self(Box::new(Wrong { place, text: text.into(), unknown: false }))
     }
 
     pub(super) fn message(path: impl Into<String>, text: impl Into<Cow<'static, str>>) -> Self {
@@ -38,6 +40,16 @@ impl InputError {
 
     pub(super) fn body(offset: usize, text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Place::Body { path: String::new(), offset }, text)
+    }
+
+    /// The same for a name that the schema does not have, which a route may let pass.
+    pub(super) fn of_unknown(mut self) -> Self {
+        self.0.unknown = true;
+        self
+    }
+
+    pub(super) fn is_unknown(&self) -> bool {
+        self.0.unknown
     }
 
     /// Names what the fault lies within, from the inside out.
@@ -91,12 +103,20 @@ impl InputError {
             Place::Path { .. } => Reason::InvalidPath,
         };
         let message = self.to_string();
-        let Wrong { place, text } = *self.0;
-        let (Place::Body { path: field, .. }
-        | Place::Message { path: field }
-        | Place::Query { parameter: field }
-        | Place::Path { variable: field }) = place;
-        Status::client(Code::InvalidArgument, message).with_reason(reason).with_violation(field, text)
+        let Wrong { place, text, .. } = *self.0;
+        Status::client(Code::InvalidArgument, message).with_reason(reason).with_violation(place.name(), text)
+    }
+}
+
+impl Place {
+    /// The path, the parameter or the variable.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Body { path: name, .. }
+            | Self::Message { path: name }
+            | Self::Query { parameter: name }
+            | Self::Path { variable: name } => name,
+        }
     }
 }
 
@@ -115,6 +135,41 @@ impl fmt::Display for InputError {
 }
 
 impl std::error::Error for InputError {}
+
+/// What is wrong with a name or a value that no body gives; whoever knows the place makes an error of it.
+#[derive(Debug)]
+pub(super) enum Flaw {
+    /// A name that the schema does not have.
+    Unknown(String),
+    Wrong(String),
+}
+
+impl Flaw {
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Unknown(text) | Self::Wrong(text) => text,
+        }
+    }
+
+    pub(super) fn at(self, place: Place) -> InputError {
+        match self {
+            Self::Unknown(text) => InputError::new(place, text).of_unknown(),
+            Self::Wrong(text) => InputError::new(place, text),
+        }
+    }
+}
+
+impl From<String> for Flaw {
+    fn from(text: String) -> Self {
+        Self::Wrong(text)
+    }
+}
+
+impl From<&'static str> for Flaw {
+    fn from(text: &'static str) -> Self {
+        Self::Wrong(text.to_owned())
+    }
+}
 
 /// A reply that is not a sound message of its type, or has no JSON form.
 #[derive(Debug, PartialEq, Eq)]

@@ -16,23 +16,39 @@ use super::{
     text,
 };
 
-/// Appends the message of a whole text.
-pub(super) fn message(codec: &Codec, plan: &Plan, json: &[u8], out: &mut Vec<u8>) -> Result<(), InputError> {
-    let mut input = Input { codec, reader: Reader::new(json)?, out };
+/// Appends the message of a whole text; how many unknown names were left out, which may be `spare` of them.
+pub(super) fn message(
+    codec: &Codec,
+    plan: &Plan,
+    json: &[u8],
+    spare: usize,
+    out: &mut Vec<u8>,
+) -> Result<usize, InputError> {
+    let mut input = Input { codec, reader: Reader::new(json)?, spare, out };
     input.message(plan, 1)?;
-    input.reader.end()
+    input.reader.end()?;
+    Ok(spare - input.spare)
 }
 
-/// Appends a field whose value is a whole text.
-pub(super) fn field(codec: &Codec, field: &Field, json: &[u8], out: &mut Vec<u8>) -> Result<(), InputError> {
-    let mut input = Input { codec, reader: Reader::new(json)?, out };
+/// The same of a field whose value is a whole text.
+pub(super) fn field(
+    codec: &Codec,
+    field: &Field,
+    json: &[u8],
+    spare: usize,
+    out: &mut Vec<u8>,
+) -> Result<usize, InputError> {
+    let mut input = Input { codec, reader: Reader::new(json)?, spare, out };
     input.field(field, 1)?;
-    input.reader.end()
+    input.reader.end()?;
+    Ok(spare - input.spare)
 }
 
 pub(super) struct Input<'c, 'j> {
     pub(super) codec: &'c Codec,
     pub(super) reader: Reader<'j>,
+    /// How many unknown names may still be left out before one is refused.
+    pub(super) spare: usize,
     pub(super) out: &'c mut Vec<u8>,
 }
 
@@ -72,6 +88,9 @@ impl<'j> Input<'_, 'j> {
                             self.member(plan, place, &mut seen, offset, depth)?;
                         }
                         None if typed && *key.decoded() == *b"@type" => self.reader.skip(depth)?,
+                        None if self.leave_out() => {
+                            self.reader.skip(depth + 1).map_err(|error| error.within(&segment(&key.decoded())))?;
+                        }
                         None => return Err(unknown(plan, key, offset)),
                     }
                 }
@@ -109,7 +128,22 @@ impl<'j> Input<'_, 'j> {
         }
     }
 
-    /// One value of a field, with its tag; `depth` is that of the message it stands in. False for null, which is absence.
+    /// Whether an unknown name may be left out; it counts as left out then.
+    #[cold]
+    pub(super) fn leave_out(&mut self) -> bool {
+        let spare = self.spare.checked_sub(1);
+        self.spare = spare.unwrap_or(0);
+        spare.is_some()
+    }
+
+    /// The same for a value that was refused: the name of an enum value may be unknown too, and has been read.
+    #[cold]
+    fn without(&mut self, refusal: InputError) -> Result<(), InputError> {
+        if refusal.is_unknown() && self.leave_out() { Ok(()) } else { Err(refusal) }
+    }
+
+    /// One value of a field, with its tag; `depth` is that of the message it stands in. False for null, which is absence,
+    /// and where the value was left out.
     #[inline]
     pub(super) fn field(&mut self, field: &Field, depth: usize) -> Result<bool, InputError> {
         if self.reader.peek() == b'n' {
@@ -119,7 +153,7 @@ impl<'j> Input<'_, 'j> {
             }
         }
         match field.shape {
-            Shape::Single { presence } => self.single(field, presence, depth)?,
+            Shape::Single { presence } => return self.single(field, presence, depth),
             Shape::List { packed: true } => self.packed(field)?,
             Shape::List { packed: false } => self.list(field, depth)?,
             Shape::Map { key } => self.map(field, key, depth)?,
@@ -136,22 +170,25 @@ impl<'j> Input<'_, 'j> {
     }
 
     #[inline]
-    fn single(&mut self, field: &Field, presence: bool, depth: usize) -> Result<(), InputError> {
+    fn single(&mut self, field: &Field, presence: bool, depth: usize) -> Result<bool, InputError> {
         let before = self.out.len();
         if field.kind.is_packable() {
-            let bits = self.bits(field.kind)?;
+            let bits = match self.bits(field.kind) {
+                Ok(bits) => bits,
+                Err(error) => return self.without(error).map(|()| false),
+            };
             if presence || bits != 0 {
                 self.out.extend_from_slice(field.tag());
                 put_bits(field.kind, bits, self.out);
             }
-            return Ok(());
+            return Ok(true);
         }
         self.out.extend_from_slice(field.tag());
         let filled = self.payload(field.kind, field, depth)?;
         if !filled && !presence {
             self.out.truncate(before);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// A string, bytes or message behind its tag; whether it is longer than nothing.
@@ -257,7 +294,7 @@ impl<'j> Input<'_, 'j> {
                 let name = self.reader.string()?.decoded();
                 match plan.names.find(&name) {
                     Some(number) => Ok(i64::from(number as i32) as u64),
-                    None => Err(mismatch(offset, &format!("the name of a value of {}", plan.name), &name)),
+                    None => Err(mismatch(offset, &format!("the name of a value of {}", plan.name), &name).of_unknown()),
                 }
             }
             b'-' | b'0'..=b'9' => {
@@ -293,7 +330,7 @@ impl<'j> Input<'_, 'j> {
         loop {
             match self.bits(field.kind) {
                 Ok(bits) => put_bits(field.kind, bits, self.out),
-                Err(error) => return Err(error.at_index(index)),
+                Err(error) => self.without(error).map_err(|error| error.at_index(index))?,
             }
             if !self.reader.another(b']')? {
                 break;
@@ -310,9 +347,11 @@ impl<'j> Input<'_, 'j> {
         }
         let mut index = 0;
         loop {
+            let before = self.out.len();
             self.out.extend_from_slice(field.tag());
             if let Err(error) = self.payload(field.kind, field, depth) {
-                return Err(error.at_index(index));
+                self.without(error).map_err(|error| error.at_index(index))?;
+                self.out.truncate(before);
             }
             if !self.reader.another(b']')? {
                 return Ok(());
@@ -330,6 +369,7 @@ impl<'j> Input<'_, 'j> {
             self.reader.peek();
             let offset = self.reader.offset();
             let name = self.reader.key()?;
+            let before = self.out.len();
             self.out.extend_from_slice(field.tag());
             let from = open(self.out);
             let key = self.map_key(key, name, offset)?;
@@ -337,10 +377,15 @@ impl<'j> Input<'_, 'j> {
                 return Err(InputError::body(offset, "the key is given twice").at_key(&name.decoded()));
             }
             self.out.push(2 << 3 | field.kind.wire_type());
-            if let Err(error) = self.payload(field.kind, field, depth) {
-                return Err(error.at_key(&name.decoded()));
+            match self.payload(field.kind, field, depth) {
+                Ok(_) => {
+                    close(from, self.out);
+                }
+                Err(error) => {
+                    self.without(error).map_err(|error| error.at_key(&name.decoded()))?;
+                    self.out.truncate(before);
+                }
             }
-            close(from, self.out);
             if !self.reader.another(b'}')? {
                 return Ok(());
             }
@@ -380,9 +425,14 @@ fn find(plan: &Plan, key: Text<'_>, hint: usize) -> Option<usize> {
 
 #[cold]
 fn unknown(plan: &Plan, key: Text<'_>, offset: usize) -> InputError {
-    let name = key.decoded();
     let text = format!("{} has no such field", plan.name);
-    InputError::body(offset, text).within(shown(&name).trim_matches('"'))
+    InputError::body(offset, text).within(&segment(&key.decoded())).of_unknown()
+}
+
+/// A name that the client made up, as part of a path.
+#[cold]
+pub(super) fn segment(name: &[u8]) -> String {
+    shown(name).trim_matches('"').to_owned()
 }
 
 #[cold]

@@ -2,7 +2,7 @@
 
 use super::{
     error::InputError,
-    input::{Input, mismatch},
+    input::{Input, mismatch, segment},
     mask, message_set,
     plan::{Field, Kind, Plan, Shape, Special},
     protobuf::{close, open, put_bits, put_bytes, put_varint},
@@ -156,15 +156,21 @@ impl<'j> Input<'_, 'j> {
                     given = true;
                     self.message(plan, depth + 1).map_err(|error| error.within("value"))?;
                 }
+                other if self.leave_out() => {
+                    self.reader.skip(depth + 1).map_err(|error| error.within(&segment(other)))?;
+                }
                 other => {
-                    return Err(mismatch(at, "no members but \"@type\" and \"value\"", other));
+                    let text = "expected no members but \"@type\" and \"value\"";
+                    return Err(InputError::body(at, text).within(&segment(other)).of_unknown());
                 }
             }
             if !self.reader.another(b'}')? {
                 break;
             }
         }
-        if given { Ok(()) } else { Err(InputError::body(offset, "expected a member \"value\"")) }
+        // Of Empty there is nothing to be given.
+        let optional = plan.special == Special::None;
+        if given || optional { Ok(()) } else { Err(InputError::body(offset, "expected a member \"value\"")) }
     }
 }
 

@@ -18,6 +18,7 @@ mod distinct;
 mod plan;
 mod names;
 mod reader;
+mod unknown;
 mod string;
 mod protobuf;
 mod scalar;
@@ -45,6 +46,7 @@ pub use binding::{Binding, BindingError, HttpBody};
 pub use bound::{Bound, QueryMode};
 pub use error::{InputError, OutputError, Place};
 pub use plan::PlanId;
+pub use unknown::{LeftOut, Unknown};
 
 use plan::{Plan, Tables};
 
@@ -73,7 +75,21 @@ impl Codec {
     /// # Errors
     /// What is not JSON (RFC 8259) or does not fit the message, with its path and its offset.
     pub fn json_to_wire(&self, plan: PlanId, json: &[u8], out: &mut Vec<u8>) -> Result<(), InputError> {
-        input::message(self, self.get(plan), json, out)
+        input::message(self, self.get(plan), json, 0, out).map(drop)
+    }
+
+    /// The same where the message may give names that its type does not have, as `unknown` says.
+    ///
+    /// # Errors
+    /// As [`Codec::json_to_wire`].
+    pub fn json_to_wire_with(
+        &self,
+        plan: PlanId,
+        json: &[u8],
+        unknown: &mut Unknown,
+        out: &mut Vec<u8>,
+    ) -> Result<(), InputError> {
+        unknown.read(out, |spare, out| input::message(self, self.get(plan), json, spare, out))
     }
 
     /// Appends a message as JSON. What was appended before an error means nothing.

@@ -6,11 +6,13 @@ use super::{
     Codec,
     binding::{Path, resolve},
     bound::Leaf,
-    error::{InputError, Place, shown},
-    input::key_bits,
+    error::{Flaw, InputError, Place, shown},
+    input::{key_bits, segment},
     input_special::{append_field, append_text},
     plan::{Field, Kind, PlanId, Shape},
     protobuf::{close, open, put_bits, put_bytes, put_varint},
+    reader::number_length,
+    unknown::Unknown,
 };
 
 /// The leaves that a query gives, in its order; `admit` may refuse one.
@@ -20,28 +22,28 @@ pub(super) fn parse(
     query: &str,
     claims: &mut Claims,
     mut admit: impl FnMut(&Path) -> Result<(), &'static str>,
+    unknown: &mut Unknown,
     leaves: &mut Vec<Leaf>,
 ) -> Result<(), InputError> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let wrong = |parameter: &str, text: String| {
-            InputError::new(Place::Query { parameter: shown(parameter.as_bytes()).trim_matches('"').to_owned() }, text)
-        };
-        let parameter = decode(name).ok_or_else(|| wrong(name, NOT_PERCENT.to_owned()))?;
-        let value = decode(value).ok_or_else(|| wrong(&parameter, NOT_PERCENT.to_owned()))?;
-        let leaf = parameter_leaf(codec, input, &parameter, &value, claims, &mut admit);
-        leaves.push(leaf.map_err(|text| wrong(&parameter, text))?);
+        let place = |parameter: &str| Place::Query { parameter: segment(parameter.as_bytes()) };
+        let parameter = decode(name).ok_or_else(|| InputError::new(place(name), NOT_PERCENT))?;
+        let value = decode(value).ok_or_else(|| InputError::new(place(&parameter), NOT_PERCENT))?;
+        match parameter_leaf(codec, input, &parameter, &value, claims, &mut admit) {
+            Ok(leaf) => leaves.push(leaf),
+            Err(flaw) => {
+                let refusal = flaw.at(place(&parameter));
+                if !unknown.forgives(&refusal) {
+                    return Err(refusal);
+                }
+            }
+        }
     }
     Ok(())
 }
 
 const NOT_PERCENT: &str = "not percent-encoded UTF-8";
-
-/// True where a query gives any parameter at all; its name.
-pub(super) fn first_parameter(query: &str) -> Option<&str> {
-    let pair = query.split('&').find(|pair| !pair.is_empty())?;
-    Some(pair.split_once('=').map_or(pair, |(name, _)| name))
-}
 
 fn parameter_leaf(
     codec: &Codec,
@@ -50,24 +52,27 @@ fn parameter_leaf(
     value: &str,
     claims: &mut Claims,
     admit: &mut impl FnMut(&Path) -> Result<(), &'static str>,
-) -> Result<Leaf, String> {
+) -> Result<Leaf, Flaw> {
     let (name, key) = match parameter.strip_suffix(']').and_then(|rest| rest.split_once('[')) {
         // An extension's name stands in brackets, where nothing stands before them.
         Some((name, key)) if !name.is_empty() => (name, Some(key)),
         _ => (parameter, None),
     };
     let path = resolve(codec, input, name)?;
-    let Some(field) = path.last().map(|step| step.field(codec)) else { return Err("no name".to_owned()) };
+    let Some(field) = path.last().map(|step| step.field(codec)) else { return Err("no name".into()) };
     if matches!(field.shape, Shape::Map { .. }) != key.is_some() {
-        return Err(match key {
+        return Err(Flaw::Wrong(match key {
             Some(_) => format!("{name} is no map"),
             None => format!("{name} is a map: give one entry as {name}[key]=value"),
-        });
+        }));
     }
     admit(&path)?;
     claims.claim(codec, &path, key)?;
     let mut payload = Vec::with_capacity(value.len() + 8);
-    append_value(codec, field, key, value.as_bytes(), &mut payload)?;
+    append_value(codec, field, key, value.as_bytes(), &mut payload).map_err(|text| {
+        let is_name = matches!(field.kind, Kind::Enum { .. }) && number_length(value.as_bytes()) != Some(value.len());
+        if is_name { Flaw::Unknown(text) } else { Flaw::Wrong(text) }
+    })?;
     Ok(Leaf { path, payload, variable: None })
 }
 

@@ -109,7 +109,7 @@ impl Cors {
         reply.insert(
             header::ACCESS_CONTROL_EXPOSE_HEADERS,
             HeaderValue::from_static(
-                "x-request-id, retry-after, etag, location, grpc-status, grpc-message, grpc-status-details-bin",
+                "x-request-id, retry-after, etag, location, warning, grpc-status, grpc-message, grpc-status-details-bin",
             ),
         );
     }

@@ -9,6 +9,7 @@ mod peer;
 mod query;
 mod request_id;
 mod strict;
+mod warning;
 
 pub use client::Client;
 pub use cors::{Cors, OriginCheck, is_unasked};
@@ -18,3 +19,4 @@ pub use peer::Peer;
 pub use query::take_parameter;
 pub use request_id::{REQUEST_ID, RequestId, RequestIds};
 pub use strict::check_head;
+pub use warning::warning;

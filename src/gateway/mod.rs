@@ -161,6 +161,7 @@ fn reject(call: &Call<'_>, route: Option<&Route>, record: &mut Record, status: &
     if let Some(route) = route.filter(|_| call.dialect != Dialect::Grpc) {
         route.policy.headers.response(status.trailers(), response.headers_mut());
     }
+    record.warn(response.headers_mut());
     record.http_status(response.status());
     record.finish(Err(status));
     response.map(ReplyBody::from)

@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, header};
 use tokio::time::Instant;
 
 use super::snapshot::Snapshot;
 use crate::{
+    codec::LeftOut,
     dialect::Dialect,
-    edge::RequestId,
+    edge::{self, RequestId},
     status::{Code, Origin, Reason, Status},
     telemetry::{CallRecord, InFlight, Recorder},
 };
@@ -66,6 +67,7 @@ struct Inner {
     messages_out: u64,
     bytes_in: u64,
     bytes_out: u64,
+    left_out: LeftOut,
 }
 
 impl Record {
@@ -95,6 +97,7 @@ impl Record {
             messages_out: 0,
             bytes_in: 0,
             bytes_out: 0,
+            left_out: LeftOut::default(),
         })))
     }
 
@@ -135,6 +138,20 @@ impl Record {
             inner.messages_out += 1;
             inner.bytes_out += bytes as u64;
         });
+    }
+
+    /// What the client gave and the message does not have.
+    pub(super) fn left_out(&mut self, left_out: &LeftOut) {
+        if left_out.count > 0 {
+            self.with(|inner| inner.left_out.extend(left_out));
+        }
+    }
+
+    /// Tells the client what was left out so far.
+    pub(super) fn warn(&self, headers: &mut HeaderMap) {
+        if let Some(warning) = self.0.as_ref().and_then(|inner| edge::warning(&inner.left_out)) {
+            headers.append(header::WARNING, warning);
+        }
     }
 
     /// Messages that passed through uncut.
@@ -192,6 +209,8 @@ impl Inner {
             messages_out: self.messages_out,
             bytes_in: self.bytes_in,
             bytes_out: self.bytes_out,
+            unknown_fields: self.left_out.count,
+            unknown_field_paths: &self.left_out.paths,
             peer: self.client,
             request_id: self.id.as_str(),
             cause: status.map(|status| status as &dyn std::error::Error),

@@ -188,7 +188,7 @@ impl<'c> Call<'c> {
     pub(super) async fn request_envelope<B: RequestBody>(
         &self,
         opened: &Opened<'_>,
-        bound: &Bound,
+        bound: &mut Bound,
         body: B,
         record: &mut Record,
     ) -> Result<Bytes, Status> {
@@ -225,6 +225,7 @@ impl<'c> Call<'c> {
         }
         .map_err(InputError::into_status)?;
         close_envelope(&mut envelope, start, self.snapshot.limits.request_message_bytes_max)?;
+        record.left_out(&bound.take_left_out());
         record.request_message(envelope.len() - wire::PREFIX_BYTES);
         Ok(envelope.into())
     }

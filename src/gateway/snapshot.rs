@@ -57,6 +57,7 @@ pub(super) struct Policy {
     pub(super) timeout: Timeout,
     pub(super) headers: HeaderRules,
     pub(super) output: crate::config::OutputSettings,
+    unknown_fields: crate::config::UnknownFields,
     pub(super) query_token: bool,
 }
 
@@ -279,7 +280,7 @@ impl Builder<'_> {
             server_streaming: method.server_streaming,
             no_side_effects: method.no_side_effects,
             is_method_path,
-            binding,
+            binding: binding.with_unknown_fields(policy.unknown_fields),
             upstream: method.upstream,
             policy,
         });
@@ -352,6 +353,7 @@ impl Policy {
             timeout: settings.timeout,
             headers: HeaderRules::new(&settings.request_headers, &settings.response_headers),
             output: settings.output,
+            unknown_fields: settings.unknown_fields,
             query_token: settings.query_token,
         }
     }

@@ -62,14 +62,15 @@ async fn begin<B: RequestBody>(
     body: B,
 ) -> Result<Response<ReplyBody>, Status> {
     let route = opened.route;
-    let bound = opened.bind(call)?;
+    let mut bound = opened.bind(call)?;
+    record.left_out(&bound.take_left_out());
     let pool = call.pool(route)?;
     let (up, replies) = if route.client_streaming && route.binding.takes_body() {
         let kind = BodyKind::of(&call.head.headers, route.binding.request_http_body(), true)?;
         let (requests, replies) = pool.open(opened.head).await?;
         (Some(Up::new(call, kind, body, requests, bound)), replies)
     } else {
-        let envelope = call.request_envelope(&opened, &bound, body, record).await?;
+        let envelope = call.request_envelope(&opened, &mut bound, body, record).await?;
         let (mut requests, replies) = pool.open(opened.head).await?;
         send_only(&mut requests, envelope).await;
         (None, replies)
@@ -104,6 +105,7 @@ fn tell_inside(
     let content_type = encoder.content_type().unwrap_or(HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     mark_as_stream(response.headers_mut());
+    record.warn(response.headers_mut());
     record.finish(Err(status));
     response
 }
@@ -204,14 +206,15 @@ impl Pump {
     fn respond(mut self: Box<Self>, route: &Route, head: StreamHead) -> Response<ReplyBody> {
         let status = response_status(&head.metadata).filter(|status| has_body(*status)).unwrap_or_default();
         self.record.http_status(status);
-        let mut response = Response::new(ReplyBody::Stream(self));
+        let mut response = Response::new(());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, head.content_type);
         headers.insert(header::VARY, HeaderValue::from_static("accept"));
         route.policy.headers.response(&head.metadata, headers);
         mark_as_stream(headers);
-        response
+        self.record.warn(headers);
+        response.map(|()| ReplyBody::Stream(self))
     }
 
     /// The upstream's initial metadata (empty where something else came first, or nothing within the grace).

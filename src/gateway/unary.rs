@@ -24,8 +24,8 @@ pub(super) async fn serve<B: RequestBody>(
     record: &mut Record,
     body: B,
 ) -> Result<Response<ReplyBody>, Status> {
-    let bound = opened.bind(call)?;
-    let envelope = call.request_envelope(&opened, &bound, body, record).await?;
+    let mut bound = opened.bind(call)?;
+    let envelope = call.request_envelope(&opened, &mut bound, body, record).await?;
     let reply =
         call.pool(opened.route)?.unary(opened.head, envelope, call.snapshot.limits.reply_message_bytes_max).await?;
     whole(call, opened.route, &reply, record)
@@ -64,6 +64,7 @@ pub(super) fn whole(
     if encoder.is_stream() {
         reply::mark_as_stream(headers);
     }
+    record.warn(headers);
     record.http_status(response.status());
     record.finish(Ok(()));
     Ok(response)

@@ -105,6 +105,7 @@ impl Up {
             }
             .map_err(|error| error.starting_at(piece.offset).into_status())?;
             close_envelope(&mut batch, start, self.message_bytes_max)?;
+            record.left_out(&self.bound.take_left_out());
             record.request_message(piece.bytes.len());
         }
         Ok(batch)

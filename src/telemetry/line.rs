@@ -50,6 +50,9 @@ pub(super) fn write(buffer: &mut Vec<u8>, record: &CallRecord<'_>, now: SystemTi
         name(buffer, key);
         number(buffer, value);
     }
+    if !record.unknown_field_paths.is_empty() {
+        texts(buffer, "unknown_fields", record.unknown_field_paths);
+    }
     if let Some(cause) = record.cause {
         text(buffer, "error", format_args!("{}", Chain(cause)));
     }
@@ -87,8 +90,21 @@ fn name(buffer: &mut Vec<u8>, key: &str) {
 
 fn text(buffer: &mut Vec<u8>, key: &str, value: fmt::Arguments<'_>) {
     name(buffer, key);
+    string(buffer, value, TEXT_BYTES_MAX);
+}
+
+fn texts(buffer: &mut Vec<u8>, key: &str, values: &[String]) {
+    name(buffer, key);
+    for (index, value) in values.iter().enumerate() {
+        buffer.push(if index == 0 { b'[' } else { b',' });
+        string(buffer, format_args!("{value}"), TEXT_BYTES_MAX / values.len());
+    }
+    buffer.push(b']');
+}
+
+fn string(buffer: &mut Vec<u8>, value: fmt::Arguments<'_>, room: usize) {
     buffer.push(b'"');
-    let mut escaped = Escaped { buffer, room: TEXT_BYTES_MAX };
+    let mut escaped = Escaped { buffer, room };
     if escaped.write_fmt(value).is_err() {
         buffer.extend_from_slice("…".as_bytes());
     }
@@ -218,6 +234,14 @@ mod tests {
         assert!(line.contains(r#""level":"warn""#) && line.contains(r#""origin":"upstream""#), "{line}");
         let error = r#""error":"UNAVAILABLE: no endpoint could be reached: connection refused"}"#;
         assert!(line.contains(error), "{line}");
+    }
+
+    #[test]
+    fn unknown_fields_are_named_and_share_the_room_of_one_text() {
+        let paths = [String::from("a.\"b\""), "é".repeat(2000)];
+        let line = line(&CallRecord { unknown_fields: 3, unknown_field_paths: &paths, ..record("a.B/C", Code::Ok) });
+        let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(json["unknown_fields"], serde_json::json!(["a.\"b\"", format!("{}…", "é".repeat(256))]));
     }
 
     #[test]

@@ -51,6 +51,7 @@ pub(super) struct MethodMeters {
 #[repr(align(128))]
 struct MethodWorker {
     durations: Durations,
+    unknown_fields: AtomicU64,
     /// By the place in [`DIALECTS`] and by code; a dialect that nobody speaks takes no room.
     calls: [OnceLock<Box<[AtomicU64; Code::ALL.len()]>>; DIALECTS.len()],
 }
@@ -176,12 +177,20 @@ impl MethodMeters {
     fn call(&self, worker: usize, record: &CallRecord<'_>) {
         let Some(own) = self.workers.get(worker) else { return };
         own.durations.observe(record.duration);
+        if record.unknown_fields > 0 {
+            own.unknown_fields.fetch_add(record.unknown_fields, Relaxed);
+        }
         let dialect = DIALECTS.iter().position(|known| *known == record.dialect).unwrap_or(DIALECTS.len() - 1);
         let Some(codes) = own.calls.get(dialect) else { return };
         let codes = codes.get_or_init(|| Box::new(array::from_fn(|_| AtomicU64::new(0))));
         if let Some(calls) = codes.get(usize::from(record.code.number())) {
             calls.fetch_add(1, Relaxed);
         }
+    }
+
+    /// Names that clients gave and messages do not have.
+    pub(super) fn unknown_fields(&self) -> u64 {
+        self.workers.iter().map(|own| own.unknown_fields.load(Relaxed)).sum()
     }
 
     /// Every dialect and code that a call ended with, and how many did.

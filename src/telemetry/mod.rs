@@ -71,6 +71,10 @@ pub struct CallRecord<'a> {
     pub messages_out: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// How many names the client gave that its message does not have, where the route observes them.
+    pub unknown_fields: u64,
+    /// Some of them.
+    pub unknown_field_paths: &'a [String],
     pub peer: Option<IpAddr>,
     pub request_id: &'a str,
     /// The failure, with what was behind it as its sources.
@@ -193,6 +197,8 @@ mod tests {
             messages_out: 2,
             bytes_in: 10,
             bytes_out: 200,
+            unknown_fields: 0,
+            unknown_field_paths: &[],
             peer: Some(IpAddr::from([192, 0, 2, 1])),
             request_id: "r1",
             cause: None,

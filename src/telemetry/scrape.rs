@@ -47,6 +47,7 @@ impl Collector for Sums {
         let methods = self.meters.methods();
         calls(&methods, &mut encoder)?;
         durations(&methods, &mut encoder)?;
+        unknown_fields(&methods, &mut encoder)?;
         self.failures(&mut encoder)?;
         self.messages(&mut encoder)?;
         let in_flight = self.meters.in_flight();
@@ -116,6 +117,18 @@ fn durations(methods: &[Arc<MethodMeters>], encoder: &mut DescriptorEncoder<'_>)
         if count > 0 {
             let labels = [("method", &*method.name)];
             metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn unknown_fields(methods: &[Arc<MethodMeters>], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "Fields, parameters and enum names that requests gave and their messages do not have, where a route observes them";
+    let mut metric = counter(encoder, "tidegate_unknown_fields", help)?;
+    for method in methods {
+        let unknown = method.unknown_fields();
+        if unknown > 0 {
+            count(&mut metric.encode_family(&[("method", &*method.name)])?, unknown)?;
         }
     }
     Ok(())

@@ -145,6 +145,7 @@ impl Socket {
             return Err(Failure::of(error, message));
         }
         close_envelope(&mut self.batch, start, snapshot.limits.request_message_bytes_max).map_err(Failure::Status)?;
+        self.record.left_out(&self.bound.take_left_out());
         self.record.request_message(message.payload.len());
         self.half_closed = !self.client_streaming;
         self.start();

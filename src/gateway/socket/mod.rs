@@ -58,10 +58,10 @@ pub(super) async fn serve(
     if let Some(authorization) = handshake.authorization() {
         opened.head.metadata.insert(header::AUTHORIZATION, authorization.clone());
     }
-    let bound = opened.bind(call)?;
+    let mut bound = opened.bind(call)?;
     let first = if opened.message.is_some() || !opened.route.binding.takes_body() {
         let nothing = http_body_util::Empty::<Bytes>::new();
-        Some(call.request_envelope(&opened, &bound, nothing, record).await?)
+        Some(call.request_envelope(&opened, &mut bound, nothing, record).await?)
     } else {
         None
     };
