@@ -1,6 +1,6 @@
 //! What a route binds: which fields the path, the body and the answer stand for. Knows nothing of one call's values.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use smallvec::SmallVec;
 
@@ -11,10 +11,11 @@ use crate::{
 
 use super::{
     Codec,
-    bound::{Bound, QueryMode},
+    bound::{Bound, QueryMode, message_of},
     error::{Flaw, InputError, OutputError},
+    gather::{Found, join},
     output::{self, Output, Stop},
-    plan::{Field, Kind, LENGTH, Plan, PlanId, Shape, Special},
+    plan::{Field, Kind, LENGTH, PlanId, Shape, Special},
     protobuf::{Raw, Tag, Wire},
     query::Claims,
 };
@@ -188,6 +189,21 @@ impl Binding {
         !matches!(self.body, Body::None)
     }
 
+    /// True where what the HTTP body maps to is a message, which can be given in protobuf.
+    pub fn request_is_message(&self, codec: &Codec) -> bool {
+        match &self.body {
+            Body::None => false,
+            Body::Whole => true,
+            Body::Field(path) => path.last().is_some_and(|step| message_of(codec, step).is_some()),
+        }
+    }
+
+    /// True where what the reply maps to is a message, which can be told in protobuf.
+    pub fn reply_is_message(&self, codec: &Codec) -> bool {
+        let last = self.response.as_ref().map(|path| path.last());
+        last.is_none_or(|last| last.is_some_and(|step| message_of(codec, step).is_some()))
+    }
+
     /// True where what the HTTP body maps to is `google.api.HttpBody`.
     pub fn request_http_body(&self) -> bool {
         self.request_http_body
@@ -229,6 +245,19 @@ impl Binding {
             None => codec.wire_to_json(self.output, wire, options, out),
             Some(path) => output::write(codec, options, out, |output| output.picked(wire, path, 1)),
         }
+    }
+
+    /// A reply in protobuf, or the message that the rule's `response_body` picks of it; empty where that is not there.
+    ///
+    /// # Errors
+    /// What is no sound message of its type, as far as it was picked from.
+    pub fn reply_protobuf<'w>(&self, codec: &Codec, wire: &'w [u8]) -> Result<Cow<'w, [u8]>, OutputError> {
+        let output = Output { codec, settings: OutputSettings::default(), out: &mut Vec::new(), gathers: true };
+        let mut picked = Cow::Borrowed(wire);
+        for step in self.response.iter().flatten() {
+            picked = Cow::Owned(join(&output.appearances(&picked, step)?)?);
+        }
+        Ok(picked)
     }
 
     /// The bytes of a reply that maps to `google.api.HttpBody`, with their content type.
@@ -319,14 +348,19 @@ impl Output<'_> {
     fn picked(&mut self, wire: &[u8], path: &[Step], depth: usize) -> Result<(), Stop> {
         let Some((step, rest)) = path.split_first() else { return Ok(()) };
         let codec = self.codec;
-        let plan: &Plan = codec.get(step.plan);
         let field = step.field(codec);
-        let mut found = self.gather(plan, wire)?;
-        found.retain(|found| found.place == step.place);
+        let found = self.appearances(wire, step)?;
         if !rest.is_empty() {
-            return self.picked(&super::gather::join(&found)?, rest, depth + 1);
+            return self.picked(&join(&found)?, rest, depth + 1);
         }
         if found.is_empty() { self.absent(field, depth) } else { self.run_value(field, &found, depth) }
+    }
+
+    /// Where one field stands in a message.
+    fn appearances<'w>(&self, wire: &'w [u8], step: &Step) -> Result<Vec<Found<'w>>, OutputError> {
+        let mut found = self.gather(self.codec.get(step.plan), wire)?;
+        found.retain(|found| found.place == step.place);
+        Ok(found)
     }
 
     /// What stands for a picked field that is not there.

@@ -343,6 +343,37 @@ fn a_reply_may_be_any_field() {
 }
 
 #[test]
+fn a_reply_in_protobuf_is_the_message_that_the_rule_picks() {
+    let reply = CODEC
+        .wire(ALL, r#"{"s":"a","n":{"s":"b","child":{"i":1}},"on":{"s":"c"},"ts":"1970-01-01T00:00:01Z"}"#)
+        .unwrap();
+    let again = CODEC.wire(ALL, r#"{"n":{"child":{"s":"d"}},"os":"e"}"#).unwrap();
+    let reply = [reply, again].concat();
+    for (field, expected) in [
+        (None, Some(reply.as_slice())),
+        (Some("n.child"), Some(b"\x10\x01\x0a\x01d")),
+        // Another member of the oneof took its place.
+        (Some("on"), Some(b"")),
+        (Some("ts"), Some(b"\x08\x01")),
+        (Some("raw"), Some(b"")),
+        (Some("s"), None),
+        (Some("n.i"), None),
+        (Some("rn"), None),
+        (Some("mi"), None),
+    ] {
+        let binding = Binding::compile(&CODEC, CODEC.id(ALL), CODEC.id(ALL), &[], field, field).unwrap();
+        assert_eq!(binding.reply_is_message(&CODEC), expected.is_some(), "{field:?}");
+        assert_eq!(binding.request_is_message(&CODEC), expected.is_some() && field.is_some(), "{field:?}");
+        if let Some(expected) = expected {
+            assert_eq!(binding.reply_protobuf(&CODEC, &reply).unwrap(), expected, "{field:?}");
+        }
+    }
+    let binding = Binding::compile(&CODEC, CODEC.id(ALL), CODEC.id(ALL), &[], Some("*"), Some("n.child")).unwrap();
+    assert!(binding.request_is_message(&CODEC));
+    assert!(binding.reply_protobuf(&CODEC, b"\x8a\x01\x05").is_err(), "cut short");
+}
+
+#[test]
 fn rules_that_do_not_fit_are_refused() {
     for (variables, body, response, error) in [
         (&["nope"][..], None, None, "variable nope: tidegate.test.v1.All has no such field"),

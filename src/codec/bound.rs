@@ -290,7 +290,8 @@ fn as_message(
     Ok(())
 }
 
-fn message_of(codec: &Codec, step: &Step) -> Option<PlanId> {
+/// The message that a field is, where it is one and no list or map of them.
+pub(super) fn message_of(codec: &Codec, step: &Step) -> Option<PlanId> {
     let field = step.field(codec);
     match (field.shape, field.kind) {
         (Shape::Single { .. }, Kind::Message(id) | Kind::Group(id)) => Some(id),

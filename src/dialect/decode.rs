@@ -9,8 +9,11 @@ use http::{
 };
 use thiserror::Error;
 
-use super::{json::ValueSplitter, media_type, ndjson::LineSplitter};
-use crate::status::{Code, Reason, Status};
+use super::{accept::is_protobuf, json::ValueSplitter, media_type, ndjson::LineSplitter};
+use crate::{
+    status::{Code, Reason, Status},
+    wire::{Delimited, DelimitedError},
+};
 
 /// What a request's body is made of, as the route and the head say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,12 @@ pub enum BodyKind {
     JsonValues,
     /// A JSON value a line.
     Lines,
+    /// A JSON text sequence (RFC 7464).
+    Records,
+    /// One message in protobuf.
+    Protobuf,
+    /// Messages in protobuf, each behind its length.
+    Delimited,
     /// Raw bytes of a `google.api.HttpBody`, gathered into one message.
     Raw,
     /// Raw bytes, a message per piece of at most 1 MiB.
@@ -49,8 +58,11 @@ impl BodyKind {
         let kind = media_type(headers, &CONTENT_TYPE).filter(|_| is_utf8(headers)).map(str::to_ascii_lowercase);
         match (kind.as_deref(), client_streaming) {
             (Some("application/x-ndjson" | "application/jsonl"), true) => Ok(Self::Lines),
+            (Some("application/json-seq"), true) => Ok(Self::Records),
             (Some("application/json"), true) => Ok(Self::JsonValues),
             (Some("application/json"), false) => Ok(Self::Json),
+            (Some(kind), true) if is_protobuf(kind) => Ok(Self::Delimited),
+            (Some(kind), false) if is_protobuf(kind) => Ok(Self::Protobuf),
             (None, streaming) if !sent => Ok(if streaming { Self::JsonValues } else { Self::Json }),
             (kind, _) => Err(unsupported_media_type(kind.unwrap_or("what was sent"), client_streaming)),
         }
@@ -67,6 +79,8 @@ pub enum DecodeError {
     TooLarge { max: usize },
     #[error("body (byte {offset}): {what}")]
     Framing { offset: usize, what: &'static str },
+    #[error("body (byte {offset}): {what}")]
+    Lengths { offset: usize, what: DelimitedError },
 }
 
 impl DecodeError {
@@ -80,6 +94,16 @@ impl DecodeError {
             Self::Framing { what, .. } => Status::client(Code::InvalidArgument, text)
                 .with_reason(Reason::InvalidJson)
                 .with_violation("body", what),
+            Self::Lengths { what, .. } => Status::client(Code::InvalidArgument, text)
+                .with_reason(Reason::InvalidMessage)
+                .with_violation("body", what.to_string()),
+        }
+    }
+
+    fn lengths(error: DelimitedError, offset: usize) -> Self {
+        match error {
+            DelimitedError::TooLarge { max } => Self::TooLarge { max },
+            what => Self::Lengths { offset, what },
         }
     }
 }
@@ -103,6 +127,7 @@ enum Kind {
     Whole { held: Whole, bytes_max: usize },
     Values(ValueSplitter),
     Lines(LineSplitter),
+    Delimited(Delimited),
     Pieces { queue: VecDeque<Bytes>, offset: usize, bytes_max: usize },
 }
 
@@ -142,9 +167,11 @@ impl RequestDecoder {
     /// No message may be larger than `bytes_max`.
     pub fn new(kind: BodyKind, bytes_max: usize) -> Self {
         let kind = match kind {
-            BodyKind::Json | BodyKind::Raw => Kind::Whole { held: Whole::default(), bytes_max },
+            BodyKind::Json | BodyKind::Raw | BodyKind::Protobuf => Kind::Whole { held: Whole::default(), bytes_max },
             BodyKind::JsonValues => Kind::Values(ValueSplitter::new(bytes_max)),
             BodyKind::Lines => Kind::Lines(LineSplitter::new(bytes_max)),
+            BodyKind::Records => Kind::Values(ValueSplitter::records(bytes_max)),
+            BodyKind::Delimited => Kind::Delimited(Delimited::new(bytes_max)),
             BodyKind::RawPieces => {
                 // Half of what a message may be leaves room for its content type.
                 let bytes_max = (bytes_max / 2).clamp(1, RAW_PIECE_BYTES_MAX);
@@ -179,6 +206,7 @@ impl RequestDecoder {
             Kind::Whole { held, .. } => held.push(piece),
             Kind::Values(splitter) => splitter.push(&piece),
             Kind::Lines(splitter) => splitter.push(&piece),
+            Kind::Delimited(delimited) => delimited.push(piece),
             // An empty DATA frame, as often ends a body, is no message.
             Kind::Pieces { queue, .. } if !piece.is_empty() => queue.push_back(piece),
             Kind::Pieces { .. } => {}
@@ -212,10 +240,20 @@ impl RequestDecoder {
                 None if ended => splitter.finish(),
                 found => found,
             },
+            Kind::Delimited(delimited) => return next_delimited(delimited, ended),
             Kind::Pieces { queue, offset, bytes_max } => return Ok(next_raw(queue, offset, *bytes_max)),
         };
         Ok(found.map(|(offset, bytes)| Piece { offset, bytes: bytes.freeze() }))
     }
+}
+
+fn next_delimited(delimited: &mut Delimited, ended: bool) -> Result<Option<Piece>, DecodeError> {
+    let found = match delimited.next_message() {
+        Ok(None) if ended => delimited.finish().map(|()| None),
+        found => found,
+    };
+    let piece = |(offset, bytes)| Piece { offset, bytes };
+    found.map(|found| found.map(piece)).map_err(|error| DecodeError::lengths(error, delimited.offset()))
 }
 
 fn next_raw(queue: &mut VecDeque<Bytes>, offset: &mut usize, bytes_max: usize) -> Option<Piece> {
@@ -241,8 +279,8 @@ fn is_utf8(headers: &HeaderMap) -> bool {
 }
 
 fn unsupported_media_type(kind: &str, client_streaming: bool) -> Status {
-    let also = if client_streaming { " or application/x-ndjson" } else { "" };
-    unsupported(format!("content-type: this method takes application/json{also}, not {kind}"))
+    let also = if client_streaming { ", application/x-ndjson, application/json-seq" } else { "" };
+    unsupported(format!("content-type: this method takes application/json{also} or application/x-protobuf, not {kind}"))
 }
 
 fn unsupported(text: String) -> Status {
@@ -272,6 +310,39 @@ mod tests {
         let mut decoder = RequestDecoder::new(BodyKind::Json, 3);
         decoder.push(Bytes::from_static(b"12")).unwrap();
         assert_eq!(decoder.push(Bytes::from_static(b"34")), Err(DecodeError::TooLarge { max: 3 }));
+    }
+
+    #[test]
+    fn a_body_is_what_its_content_type_says() {
+        for (kind, unary, streaming) in [
+            ("application/json", Some(BodyKind::Json), Some(BodyKind::JsonValues)),
+            ("application/x-ndjson", None, Some(BodyKind::Lines)),
+            ("application/jsonl", None, Some(BodyKind::Lines)),
+            ("application/json-seq", None, Some(BodyKind::Records)),
+            ("application/x-protobuf", Some(BodyKind::Protobuf), Some(BodyKind::Delimited)),
+            ("Application/Protobuf; messageType=a.B", Some(BodyKind::Protobuf), Some(BodyKind::Delimited)),
+            ("text/plain", None, None),
+        ] {
+            let headers = HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static(kind))]);
+            assert_eq!(BodyKind::of(&headers, false, false).ok(), unary, "{kind}");
+            assert_eq!(BodyKind::of(&headers, false, true).ok(), streaming, "{kind}");
+            assert_eq!(BodyKind::of(&headers, true, false).ok(), Some(BodyKind::Raw), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_fault_in_the_lengths_of_messages_has_a_place() {
+        for (body, text) in [
+            (&b"\x01"[..], "body (byte 0): the body ends within a message"),
+            (b"\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "body (byte 1): the length of a message is no varint"),
+            (b"\0\x0b", "the request's message is larger than the limit of 10 bytes"),
+        ] {
+            let mut decoder = RequestDecoder::new(BodyKind::Delimited, 10);
+            decoder.push(Bytes::from_static(body)).unwrap();
+            decoder.end();
+            let fault = std::iter::repeat_with(|| decoder.next_piece()).find_map(Result::err).unwrap();
+            assert_eq!(fault.into_status().message(), text);
+        }
     }
 
     #[test]

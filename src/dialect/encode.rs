@@ -1,12 +1,18 @@
-//! Messages → the bytes of a reply, for every dialect that answers in an HTTP body of JSON.
+//! Messages → the bytes of a reply, for every dialect that answers in an HTTP body of its own.
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 
-use super::{Dialect, json::ArrayWriter, ndjson, sse};
+use super::{
+    Dialect,
+    accept::{media_type_of, output_settings},
+    json::ArrayWriter,
+    ndjson, sse,
+};
 use crate::{
     codec::{Binding, Codec, HttpBody, OutputError},
     config::OutputSettings,
     status::Status,
+    wire::varint,
 };
 
 /// Writes one reply's messages.
@@ -14,6 +20,7 @@ use crate::{
 pub struct ReplyEncoder {
     framing: Framing,
     options: OutputSettings,
+    content_type: &'static str,
 }
 
 #[derive(Debug)]
@@ -21,8 +28,13 @@ enum Framing {
     /// One message, nothing round it.
     Single,
     Array(ArrayWriter),
-    Lines,
+    /// Objects in an envelope, each behind this.
+    Lines(&'static [u8]),
     Events,
+    /// One message in protobuf.
+    Binary,
+    /// Messages in protobuf, each behind its length.
+    Delimited,
     /// The bytes of `google.api.HttpBody`, whose first message gives the content type.
     Raw,
 }
@@ -37,33 +49,44 @@ pub enum End {
 }
 
 impl ReplyEncoder {
-    /// `raw`: the method's reply is `google.api.HttpBody`.
-    pub fn new(dialect: Dialect, server_streaming: bool, raw: bool, options: OutputSettings) -> Self {
+    /// `raw`: the method's reply is `google.api.HttpBody`; `route`: how the route writes JSON.
+    pub fn new(
+        dialect: Dialect,
+        request: &HeaderMap,
+        server_streaming: bool,
+        raw: bool,
+        route: OutputSettings,
+    ) -> Self {
         let framing = match dialect {
-            Dialect::Ndjson => Framing::Lines,
+            Dialect::Ndjson => Framing::Lines(b""),
+            Dialect::JsonSeq => Framing::Lines(&[ndjson::RECORD_SEPARATOR]),
             Dialect::Sse => Framing::Events,
             _ if raw => Framing::Raw,
-            _ if server_streaming => Framing::Array(ArrayWriter::default()),
-            _ => Framing::Single,
+            Dialect::Protobuf if server_streaming => Framing::Delimited,
+            Dialect::Protobuf => Framing::Binary,
+            Dialect::Json | Dialect::WebSocket | Dialect::Grpc if server_streaming => {
+                Framing::Array(ArrayWriter::default())
+            }
+            Dialect::Json | Dialect::WebSocket | Dialect::Grpc => Framing::Single,
         };
+        let options = output_settings(request, route);
         // A line, or an event's data, ends where a line does.
         let pretty = options.pretty && matches!(framing, Framing::Single);
-        Self { framing, options: OutputSettings { pretty, ..options } }
+        let options = OutputSettings { pretty, ..options };
+        Self { framing, options, content_type: media_type_of(dialect, request) }
     }
 
     /// The reply's content type; none where the first message has to say it.
     pub fn content_type(&self) -> Option<HeaderValue> {
         match self.framing {
-            Framing::Single | Framing::Array(_) => Some(HeaderValue::from_static("application/json")),
-            Framing::Lines => Some(HeaderValue::from_static("application/x-ndjson")),
-            Framing::Events => Some(HeaderValue::from_static("text/event-stream")),
             Framing::Raw => None,
+            _ => Some(HeaderValue::from_static(self.content_type)),
         }
     }
 
     /// Whether the reply may go on, so that nobody on the way should hold it back or keep it.
     pub fn is_stream(&self) -> bool {
-        matches!(self.framing, Framing::Array(_) | Framing::Lines | Framing::Events)
+        matches!(self.framing, Framing::Array(_) | Framing::Lines(_) | Framing::Events | Framing::Delimited)
     }
 
     pub fn is_events(&self) -> bool {
@@ -94,12 +117,23 @@ impl ReplyEncoder {
                 out.extend_from_slice(binding.read_http_body(wire)?.data);
                 return Ok(());
             }
+            Framing::Binary => {
+                out.extend_from_slice(&binding.reply_protobuf(codec, wire)?);
+                return Ok(());
+            }
+            Framing::Delimited => {
+                let message = binding.reply_protobuf(codec, wire)?;
+                varint::write(message.len() as u64, out);
+                out.extend_from_slice(&message);
+                return Ok(());
+            }
             Framing::Single => b"",
             Framing::Array(array) => {
                 array.before_element(out);
                 b""
             }
-            Framing::Lines => {
+            Framing::Lines(mark) => {
+                out.extend_from_slice(mark);
                 out.extend_from_slice(ndjson::BEFORE);
                 ndjson::AFTER
             }
@@ -126,14 +160,18 @@ impl ReplyEncoder {
     /// Ends the reply, with the failure told where the framing can tell it.
     pub fn end(&mut self, outcome: Result<(), &Status>, codec: &Codec, out: &mut Vec<u8>) -> End {
         match (&mut self.framing, outcome) {
-            (Framing::Single | Framing::Raw, Ok(())) => End::Clean,
             (Framing::Array(array), Ok(())) => {
                 array.end(out);
                 End::Clean
             }
-            (Framing::Single | Framing::Raw | Framing::Array(_), Err(_)) => End::Abort,
-            (Framing::Lines, Ok(())) => End::Clean,
-            (Framing::Lines, Err(status)) => {
+            (Framing::Single | Framing::Raw | Framing::Binary | Framing::Delimited | Framing::Lines(_), Ok(())) => {
+                End::Clean
+            }
+            (Framing::Single | Framing::Raw | Framing::Binary | Framing::Delimited | Framing::Array(_), Err(_)) => {
+                End::Abort
+            }
+            (Framing::Lines(mark), Err(status)) => {
+                out.extend_from_slice(mark);
                 ndjson::write_error(status, codec, out);
                 End::Clean
             }
@@ -165,15 +203,67 @@ mod tests {
     use super::*;
     use crate::status::Code;
 
+    struct Replies {
+        codec: Codec,
+        binding: Binding,
+    }
+
+    impl Replies {
+        /// Of a method that answers with strings.
+        fn new() -> Self {
+            let set: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/test.binpb"));
+            let codec = Codec::compile(&DescriptorPool::decode(set).unwrap());
+            let plan = codec.plan_by_name("google.protobuf.StringValue").unwrap();
+            Self { codec, binding: Binding::whole(plan, plan) }
+        }
+
+        fn encoder(dialect: Dialect, server_streaming: bool) -> ReplyEncoder {
+            ReplyEncoder::new(dialect, &HeaderMap::new(), server_streaming, false, OutputSettings::default())
+        }
+
+        /// Two messages, or one, and an end.
+        fn write(&self, dialect: Dialect, messages: &[&[u8]], end: Result<(), &Status>) -> (String, End) {
+            let mut encoder = Self::encoder(dialect, messages.len() > 1);
+            let mut out = Vec::new();
+            for message in messages {
+                encoder.message(&self.codec, &self.binding, message, &mut out).unwrap();
+            }
+            let end = encoder.end(end, &self.codec, &mut out);
+            (String::from_utf8(out).unwrap(), end)
+        }
+    }
+
+    #[test]
+    fn messages_are_framed_as_the_dialect_says() {
+        let replies = Replies::new();
+        let broken = Status::upstream(Code::NotFound, "gone");
+        let two: &[&[u8]] = &[b"\x0a\x01a", b""];
+        let error = "{\"error\":{\"code\":5,\"message\":\"gone\",\"details\":[]}}\n";
+        let lines = "{\"result\":\"a\"}\n{\"result\":\"\"}\n";
+        let records = "\x1e{\"result\":\"a\"}\n\x1e{\"result\":\"\"}\n";
+        for (dialect, messages, end, expected, ended) in [
+            (Dialect::Json, &two[..1], Ok(()), "\"a\"", End::Clean),
+            (Dialect::Json, two, Ok(()), "[\"a\",\"\"]", End::Clean),
+            (Dialect::Json, two, Err(&broken), "[\"a\",\"\"", End::Abort),
+            (Dialect::Ndjson, two, Ok(()), lines, End::Clean),
+            (Dialect::Ndjson, two, Err(&broken), &format!("{lines}{error}"), End::Clean),
+            (Dialect::JsonSeq, two, Ok(()), records, End::Clean),
+            (Dialect::JsonSeq, two, Err(&broken), &format!("{records}\x1e{error}"), End::Clean),
+            (Dialect::Protobuf, &two[..1], Ok(()), "\x0a\x01a", End::Clean),
+            (Dialect::Protobuf, two, Ok(()), "\x03\x0a\x01a\0", End::Clean),
+            (Dialect::Protobuf, two, Err(&broken), "\x03\x0a\x01a\0", End::Abort),
+        ] {
+            let (out, how) = replies.write(dialect, messages, end);
+            assert_eq!((out.as_str(), how), (expected, ended), "{dialect:?} {end:?}");
+        }
+    }
+
     #[test]
     fn a_message_that_cannot_be_told_leaves_nothing_before_the_error() {
-        let set: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/test.binpb"));
-        let codec = Codec::compile(&DescriptorPool::decode(set).unwrap());
-        let plan = codec.plan_by_name("google.protobuf.StringValue").unwrap();
-        let binding = Binding::whole(plan, plan);
+        let Replies { codec, binding } = Replies::new();
         let status = Status::upstream(Code::Internal, "broken");
-        for dialect in [Dialect::Ndjson, Dialect::Sse] {
-            let mut encoder = ReplyEncoder::new(dialect, true, false, OutputSettings::default());
+        for dialect in [Dialect::Ndjson, Dialect::JsonSeq, Dialect::Sse] {
+            let mut encoder = Replies::encoder(dialect, true);
             let mut out = Vec::new();
             encoder.message(&codec, &binding, b"\x0a\x01a", &mut out).unwrap();
             let sound = out.clone();

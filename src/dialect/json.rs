@@ -2,7 +2,7 @@
 
 use bytes::{Buf, BytesMut};
 
-use super::decode::DecodeError;
+use super::{decode::DecodeError, ndjson::RECORD_SEPARATOR};
 
 /// Writes `[m1,m2,…]`, each element as it comes.
 #[derive(Debug, Default)]
@@ -26,7 +26,8 @@ impl ArrayWriter {
     }
 }
 
-/// Cuts a request body into JSON values: the elements of one top-level array, or values one after another.
+/// Cuts a request body into JSON values: the elements of one top-level array, values one after another, or the records of
+/// a JSON text sequence.
 ///
 /// It only finds where a value ends (strings and brackets); whether it is JSON is for the codec to say.
 #[derive(Debug)]
@@ -51,14 +52,16 @@ enum Shape {
     Unknown,
     Array,
     Sequence,
+    Records,
 }
 
-/// What may come next inside the array.
+/// What may come next inside the array, or between records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expect {
     ElementOrEnd,
     Element,
     CommaOrEnd,
+    Separator,
     Nothing,
 }
 
@@ -78,6 +81,11 @@ impl ValueSplitter {
         }
     }
 
+    /// A JSON text sequence: a record separator stands before each value (RFC 7464).
+    pub(super) fn records(value_bytes_max: usize) -> Self {
+        Self { shape: Shape::Records, expect: Expect::Separator, ..Self::new(value_bytes_max) }
+    }
+
     pub(super) fn push(&mut self, piece: &[u8]) {
         self.held.extend_from_slice(piece);
     }
@@ -87,7 +95,7 @@ impl ValueSplitter {
         if !self.in_value && !self.begin_value()? {
             return Ok(None);
         }
-        match self.find_end() {
+        match self.find_end()? {
             Some(end) if end <= self.value_bytes_max => Ok(Some(self.take(end))),
             Some(_) => Err(DecodeError::TooLarge { max: self.value_bytes_max }),
             None if self.held.len() > self.value_bytes_max => Err(DecodeError::TooLarge { max: self.value_bytes_max }),
@@ -126,6 +134,15 @@ impl ValueSplitter {
                 }
                 (Shape::Unknown, ..) => self.shape = Shape::Sequence,
                 (Shape::Sequence, ..) => break,
+                (Shape::Records, RECORD_SEPARATOR, _) => {
+                    self.expect = Expect::Element;
+                    self.skip(1);
+                }
+                (Shape::Records, _, Expect::Element) => {
+                    self.expect = Expect::Separator;
+                    break;
+                }
+                (Shape::Records, ..) => return Err(self.unexpected("expected a record separator (0x1E)")),
                 (Shape::Array, b']', Expect::ElementOrEnd | Expect::CommaOrEnd) => {
                     self.expect = Expect::Nothing;
                     self.skip(1);
@@ -136,7 +153,9 @@ impl ValueSplitter {
                 }
                 (Shape::Array, b',' | b']', _) => return Err(self.unexpected("expected an element of the array")),
                 (Shape::Array, _, Expect::CommaOrEnd) => return Err(self.unexpected("expected \",\" or \"]\"")),
-                (Shape::Array, _, Expect::Nothing) => return Err(self.unexpected("unexpected text after the array")),
+                (Shape::Array, _, Expect::Nothing | Expect::Separator) => {
+                    return Err(self.unexpected("unexpected text after the array"));
+                }
                 (Shape::Array, _, Expect::ElementOrEnd | Expect::Element) => {
                     self.expect = Expect::CommaOrEnd;
                     break;
@@ -148,8 +167,12 @@ impl ValueSplitter {
     }
 
     /// Where the value that `held` begins with ends.
-    fn find_end(&mut self) -> Option<usize> {
+    fn find_end(&mut self) -> Result<Option<usize>, DecodeError> {
         while let Some(&byte) = self.held.get(self.scanned) {
+            if byte == RECORD_SEPARATOR && self.shape == Shape::Records {
+                // Whoever wrote it was cut off; even a number may go on (RFC 7464 §2.4).
+                return Err(self.unexpected("the value is cut short"));
+            }
             if self.in_string {
                 match byte {
                     _ if self.escaped => self.escaped = false,
@@ -159,7 +182,7 @@ impl ValueSplitter {
                 }
                 self.scanned += 1;
                 if !self.in_string && self.depth == 0 {
-                    return Some(self.scanned);
+                    return Ok(Some(self.scanned));
                 }
                 continue;
             }
@@ -169,17 +192,17 @@ impl ValueSplitter {
                 b'}' | b']' if self.depth > 0 => {
                     self.depth -= 1;
                     if self.depth == 0 {
-                        return Some(self.scanned + 1);
+                        return Ok(Some(self.scanned + 1));
                     }
                 }
                 // A number or a word ends before what cannot belong to it.
-                b',' | b']' | b'}' if self.depth == 0 && self.scanned > 0 => return Some(self.scanned),
-                _ if self.depth == 0 && is_space(byte) => return Some(self.scanned),
+                b',' | b']' | b'}' if self.depth == 0 && self.scanned > 0 => return Ok(Some(self.scanned)),
+                _ if self.depth == 0 && is_space(byte) => return Ok(Some(self.scanned)),
                 _ => {}
             }
             self.scanned += 1;
         }
-        None
+        Ok(None)
     }
 
     fn take(&mut self, end: usize) -> (usize, BytesMut) {
@@ -210,7 +233,10 @@ mod tests {
     use super::*;
 
     fn split(body: &[u8], cut: usize) -> Result<Vec<String>, DecodeError> {
-        let mut splitter = ValueSplitter::new(64);
+        split_by(ValueSplitter::new(64), body, cut)
+    }
+
+    fn split_by(mut splitter: ValueSplitter, body: &[u8], cut: usize) -> Result<Vec<String>, DecodeError> {
         let mut values = Vec::new();
         let mut keep = |value: Option<(usize, BytesMut)>| match value {
             Some((_, value)) => {
@@ -249,9 +275,13 @@ mod tests {
             ("{\"a\":", Err("the body ends within a value")),
             ("\"abc", Err("the body ends within a value")),
         ];
+        check(cases, ValueSplitter::new);
+    }
+
+    fn check(cases: &[(&str, Result<&[&str], &str>)], splitter: fn(usize) -> ValueSplitter) {
         for (body, expected) in cases {
             for cut in 1..=body.len().max(1) {
-                match (split(body.as_bytes(), cut), expected) {
+                match (split_by(splitter(64), body.as_bytes(), cut), expected) {
                     (Ok(values), Ok(expected)) => assert_eq!(values, *expected, "{body} cut at {cut}"),
                     (Err(DecodeError::Framing { what, .. }), Err(expected)) => {
                         assert_eq!(what, *expected, "{body} cut at {cut}");
@@ -260,6 +290,26 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn records_are_cut_where_values_end() {
+        let cases: &[(&str, Result<&[&str], &str>)] = &[
+            ("", Ok(&[])),
+            ("\n", Ok(&[])),
+            ("\x1e", Ok(&[])),
+            ("\x1e{}\n\x1e{\n\"a\": [1]\n}\n", Ok(&["{}", "{\n\"a\": [1]\n}"])),
+            ("\x1e{}\x1e\x1e \x1e[1,2]", Ok(&["{}", "[1,2]"])),
+            ("\x1e1\n\x1e\"\\u001e\"", Ok(&["1", "\"\\u001e\""])),
+            ("{}", Err("expected a record separator (0x1E)")),
+            ("\x1e{}\n{}", Err("expected a record separator (0x1E)")),
+            ("\x1e{\"a\":\x1e{}\n", Err("the value is cut short")),
+            ("\x1e\"a\x1e{}\n", Err("the value is cut short")),
+            ("\x1e12\x1e3\n", Err("the value is cut short")),
+            ("\x1e12", Err("the body ends within a value")),
+            ("\x1e{\"a\"", Err("the body ends within a value")),
+        ];
+        check(cases, ValueSplitter::records);
     }
 
     #[test]
@@ -272,6 +322,12 @@ mod tests {
         #[test]
         fn any_bytes_in_any_cut_give_the_same(body in prop::collection::vec(prop::sample::select(b"[]{},\"\\ \n1a".to_vec()), 0..40), cut in 1usize..10) {
             prop_assert_eq!(format!("{:?}", split(&body, cut)), format!("{:?}", split(&body, 1)));
+        }
+
+        #[test]
+        fn any_bytes_as_records_in_any_cut_give_the_same(body in prop::collection::vec(prop::sample::select(b"\x1e\x1e[]{},\"\\ \n1a".to_vec()), 0..40), cut in 1usize..10) {
+            let of = |cut| format!("{:?}", split_by(ValueSplitter::records(64), &body, cut));
+            prop_assert_eq!(of(cut), of(1));
         }
     }
 }

@@ -12,7 +12,7 @@ pub mod websocket;
 
 use http::{HeaderMap, Method, Version, header, request::Parts};
 
-pub use accept::output_settings;
+pub use accept::{VARY, output_settings, sends_protobuf};
 pub use decode::{BodyKind, DecodeError, Piece, RequestDecoder};
 pub use encode::{End, ReplyEncoder};
 pub use refusal::{ErrorFormat, error_json, refuse};
@@ -25,6 +25,10 @@ pub enum Dialect {
     Json,
     /// One JSON object a line.
     Ndjson,
+    /// The same in the framing of RFC 7464.
+    JsonSeq,
+    /// Protobuf on the paths of REST.
+    Protobuf,
     /// Server-Sent Events (WHATWG HTML §9.2).
     Sse,
     /// One call per WebSocket (RFC 6455).
@@ -53,6 +57,8 @@ impl Dialect {
         match self {
             Self::Json => "json",
             Self::Ndjson => "ndjson",
+            Self::JsonSeq => "json-seq",
+            Self::Protobuf => "protobuf",
             Self::Sse => "sse",
             Self::WebSocket => "websocket",
             Self::Grpc => "grpc",
@@ -64,7 +70,7 @@ impl Dialect {
         match self {
             // EventSource sends one request and no body.
             Self::Sse => !client_streaming,
-            Self::Json | Self::Ndjson | Self::WebSocket | Self::Grpc => true,
+            Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::WebSocket | Self::Grpc => true,
         }
     }
 }

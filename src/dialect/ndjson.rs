@@ -1,4 +1,5 @@
-//! NDJSON: one JSON object a line, in grpc-gateway's envelope on the way back (PROTOCOLS §4).
+//! NDJSON: one JSON object a line, in grpc-gateway's envelope on the way back (PROTOCOLS §4); and the same as a JSON text
+//! sequence (RFC 7464), where a record separator stands before each.
 
 use bytes::{Buf, BytesMut};
 
@@ -9,6 +10,9 @@ use crate::status::Status;
 pub(super) const BEFORE: &[u8] = b"{\"result\":";
 /// What stands behind it.
 pub(super) const AFTER: &[u8] = b"}\n";
+
+/// What stands before a line in a JSON text sequence (RFC 7464 §2.2).
+pub(super) const RECORD_SEPARATOR: u8 = 0x1e;
 
 /// The last line of a stream that failed.
 pub(super) fn write_error(status: &Status, codec: &crate::codec::Codec, out: &mut Vec<u8>) {

@@ -1,12 +1,15 @@
 //! How a failure looks before anything of the reply was sent, in every tongue (PROTOCOLS §3).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use prost_types::Any;
 
 use super::{Dialect, accept, grpc};
 use crate::{
     codec::Codec,
-    status::{Status, decode_details},
+    status::{Detail, Status, decode_details, encode_status},
 };
 
 /// Which error body a client of the HTTP dialects gets.
@@ -17,11 +20,17 @@ pub enum ErrorFormat {
     RpcStatus,
     /// `application/problem+json` (RFC 9457).
     Problem,
+    /// `google.rpc.Status` in protobuf, by this name.
+    Protobuf(&'static str),
 }
 
 impl ErrorFormat {
-    pub fn of(headers: &HeaderMap) -> Self {
-        if accept::wants_problem(headers) { Self::Problem } else { Self::RpcStatus }
+    pub fn of(dialect: Dialect, headers: &HeaderMap) -> Self {
+        match dialect {
+            _ if accept::wants_problem(headers) => Self::Problem,
+            Dialect::Protobuf => Self::Protobuf(accept::media_type_of(dialect, headers)),
+            _ => Self::RpcStatus,
+        }
     }
 }
 
@@ -29,7 +38,9 @@ impl ErrorFormat {
 pub fn refuse(dialect: Dialect, format: ErrorFormat, status: &Status, codec: &Codec) -> Response<Bytes> {
     match dialect {
         Dialect::Grpc => grpc::refuse(status),
-        Dialect::Json | Dialect::Ndjson | Dialect::Sse | Dialect::WebSocket => http_error(format, status, codec),
+        Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse | Dialect::WebSocket => {
+            http_error(format, status, codec)
+        }
     }
 }
 
@@ -44,13 +55,17 @@ fn http_error(format: ErrorFormat, status: &Status, codec: &Codec) -> Response<B
             problem_json(status, codec, &mut body);
             "application/problem+json"
         }
+        ErrorFormat::Protobuf(name) => {
+            body.extend_from_slice(&encode_status(status.code(), status.message(), details(status)));
+            name
+        }
     };
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status.http_status();
     let headers = response.headers_mut();
     headers.extend(status.headers().clone());
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    headers.insert(header::VARY, accept::VARY);
     if let Some(delay) = retry_after(status) {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(delay));
     }
@@ -76,7 +91,7 @@ pub fn error_json(status: &Status, codec: &Codec, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"message\":");
     string(status.message(), out);
     out.extend_from_slice(b",\"details\":");
-    details(status, codec, out);
+    details_json(status, codec, out);
     out.push(b'}');
 }
 
@@ -91,25 +106,27 @@ fn problem_json(status: &Status, codec: &Codec, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"code\":");
     string(status.code().name(), out);
     out.extend_from_slice(b",\"details\":");
-    details(status, codec, out);
+    details_json(status, codec, out);
     out.push(b'}');
 }
 
-fn details(status: &Status, codec: &Codec, out: &mut Vec<u8>) {
+/// What is told of a failure beside its code and text: with `Retry-After` always `google.rpc.RetryInfo`.
+fn details(status: &Status) -> Vec<Any> {
+    let mut details = status.details_bin().and_then(|bytes| decode_details(&bytes)).unwrap_or_default();
+    if let Some(seconds) = retry_after(status).filter(|_| !details.iter().any(|any| any.type_url.ends_with(RETRY_INFO)))
+    {
+        details.push(Detail::RetryInfo(Duration::from_secs(seconds)).to_any());
+    }
+    details
+}
+
+fn details_json(status: &Status, codec: &Codec, out: &mut Vec<u8>) {
     out.push(b'[');
-    let details = status.details_bin().and_then(|bytes| decode_details(&bytes)).unwrap_or_default();
-    for (index, any) in details.iter().enumerate() {
+    for (index, any) in details(status).iter().enumerate() {
         if index > 0 {
             out.push(b',');
         }
         codec.any_to_json(&any.type_url, &any.value, out);
-    }
-    if let Some(seconds) = retry_after(status).filter(|_| !details.iter().any(|any| any.type_url.ends_with(RETRY_INFO)))
-    {
-        out.extend_from_slice(if details.is_empty() { b"" } else { b"," });
-        out.extend_from_slice(b"{\"@type\":\"type.googleapis.com/google.rpc.RetryInfo\",\"retryDelay\":\"");
-        out.extend_from_slice(itoa::Buffer::new().format(seconds).as_bytes());
-        out.extend_from_slice(b"s\"}");
     }
     out.push(b']');
 }
@@ -119,4 +136,46 @@ const RETRY_INFO: &str = "/google.rpc.RetryInfo";
 fn string(text: &str, out: &mut Vec<u8>) {
     // Writing a string to a Vec cannot fail.
     let _ = serde_json::to_writer(out, text);
+}
+
+#[cfg(test)]
+mod tests {
+    use buffa_descriptor::DescriptorPool;
+
+    use super::*;
+    use crate::status::{Code, Reason};
+
+    fn refused(dialect: Dialect, accept: &'static str, status: &Status) -> Response<Bytes> {
+        let set: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/test.binpb"));
+        let codec = Codec::compile(&DescriptorPool::decode(set).unwrap());
+        let request = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
+        refuse(dialect, ErrorFormat::of(dialect, &request), status, &codec)
+    }
+
+    #[test]
+    fn who_takes_protobuf_is_refused_in_protobuf() {
+        let status = Status::gateway(Code::Unavailable, "busy").with_reason(Reason::Overloaded);
+        let answer = refused(Dialect::Protobuf, "application/protobuf", &status);
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/protobuf");
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
+        assert!(answer.body().starts_with(b"\x08\x0e\x12\x04busy"), "{answer:?}");
+        let details = decode_details(answer.body()).unwrap();
+        let types: Vec<_> = details.iter().map(|any| any.type_url.rsplit('/').next().unwrap()).collect();
+        assert_eq!(types, ["google.rpc.ErrorInfo", "google.rpc.RetryInfo"]);
+    }
+
+    #[test]
+    fn an_error_comes_in_the_tongue_of_the_call_unless_a_problem_is_asked_for() {
+        let status = Status::client(Code::NotFound, "no");
+        for (dialect, accept, expected) in [
+            (Dialect::Protobuf, "application/x-protobuf", "application/x-protobuf"),
+            (Dialect::Protobuf, "application/x-protobuf, application/problem+json", "application/problem+json"),
+            (Dialect::Protobuf, "application/x-protobuf, application/json", "application/x-protobuf"),
+            (Dialect::JsonSeq, "application/json-seq", "application/json"),
+            (Dialect::Json, "application/problem+json", "application/problem+json"),
+        ] {
+            assert_eq!(refused(dialect, accept, &status).headers()[header::CONTENT_TYPE], expected, "{accept}");
+        }
+    }
 }

@@ -135,12 +135,12 @@ impl Gateway {
         let answer = match call.dialect {
             Dialect::Grpc => pass::serve(call, opened, &mut record, body).await,
             Dialect::WebSocket => socket::serve(call, opened, &mut record, upgrade).await,
-            Dialect::Json | Dialect::Ndjson | Dialect::Sse if opened.is_unary() => {
-                unary::serve(call, opened, &mut record, body).await
-            }
-            // Boxed: a large future would be moved into every request's task.
-            Dialect::Json | Dialect::Ndjson | Dialect::Sse => {
-                Box::pin(stream::serve(call, opened, &mut record, body)).await
+            Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse => {
+                match opened.is_unary() {
+                    true => unary::serve(call, opened, &mut record, body).await,
+                    // Boxed: a large future would be moved into every request's task.
+                    false => Box::pin(stream::serve(call, opened, &mut record, body)).await,
+                }
             }
         };
         answer.unwrap_or_else(|status| reject(call, Some(route), &mut record, &status))
@@ -156,7 +156,7 @@ impl Worker {
 
 /// A failure before the reply began, told in the caller's own tongue.
 fn reject(call: &Call<'_>, route: Option<&Route>, record: &mut Record, status: &Status) -> Response<ReplyBody> {
-    let format = ErrorFormat::of(&call.head.headers);
+    let format = ErrorFormat::of(call.dialect, &call.head.headers);
     let mut response = dialect::refuse(call.dialect, format, status, &call.snapshot.codec);
     if let Some(route) = route.filter(|_| call.dialect != Dialect::Grpc) {
         route.policy.headers.response(status.trailers(), response.headers_mut());

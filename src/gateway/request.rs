@@ -97,11 +97,30 @@ impl<'c> Call<'c> {
                 .with_http(StatusCode::NOT_ACCEPTABLE)
                 .with_reason(Reason::UnsupportedByDialect));
         }
+        self.check_protobuf(route)?;
         let by_link = route.is_method_path && dialect::is_safe(&self.head.method);
         let unasked =
             !dialect::is_safe(&self.head.method) && self.origin == OriginCheck::Foreign && is_unasked(self.head);
         if self.dialect == Dialect::WebSocket || by_link || unasked {
             self.snapshot.cors.refuse_cross_site(&self.head.headers, self.origin)?;
+        }
+        Ok(())
+    }
+
+    /// What a rule picks of a message may be no message itself: then only JSON can tell it.
+    fn check_protobuf(&self, route: &Route) -> Result<(), Status> {
+        let (codec, binding) = (&self.snapshot.codec, &route.binding);
+        if self.dialect == Dialect::Protobuf && !binding.reply_is_message(codec) {
+            let text = "the reply is a field that is no message: protobuf cannot tell it alone";
+            return Err(Status::client(Code::Unimplemented, text)
+                .with_http(StatusCode::NOT_ACCEPTABLE)
+                .with_reason(Reason::UnsupportedByDialect));
+        }
+        if binding.takes_body() && !binding.request_is_message(codec) && dialect::sends_protobuf(&self.head.headers) {
+            let text = "the body is a field that is no message: protobuf cannot give it alone";
+            return Err(Status::client(Code::InvalidArgument, text)
+                .with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                .with_reason(Reason::UnsupportedMediaType));
         }
         Ok(())
     }
@@ -213,6 +232,9 @@ impl<'c> Call<'c> {
         match &sent {
             Some((BodyKind::Raw | BodyKind::RawPieces, bytes)) => {
                 bound.http_body(&self.snapshot.codec, binding, self.content_type(), bytes, &mut envelope)
+            }
+            Some((BodyKind::Protobuf | BodyKind::Delimited, bytes)) => {
+                bound.protobuf(&self.snapshot.codec, binding, bytes, &mut envelope)
             }
             Some((_, bytes)) => {
                 let body = (!bytes.is_empty()).then_some(&**bytes);

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     call::{Replies, ReplyEvent, Requests, Transport, UnaryReply},
     codec::OutputError,
-    dialect::{BodyKind, End, ReplyEncoder, output_settings},
+    dialect::{BodyKind, End, ReplyEncoder, VARY},
     edge::response_status,
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
@@ -104,6 +104,7 @@ fn tell_inside(
     let mut response = Response::new(ReplyBody::Whole(body.into()));
     let content_type = encoder.content_type().unwrap_or(HeaderValue::from_static("text/event-stream"));
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    response.headers_mut().insert(header::VARY, VARY);
     mark_as_stream(response.headers_mut());
     record.warn(response.headers_mut());
     record.finish(Err(status));
@@ -111,8 +112,8 @@ fn tell_inside(
 }
 
 pub(super) fn new_encoder(call: &Call<'_>, route: &Route) -> ReplyEncoder {
-    let settings = output_settings(&call.head.headers, route.policy.output);
-    ReplyEncoder::new(call.dialect, route.server_streaming, route.binding.reply_http_body(), settings)
+    let raw = route.binding.reply_http_body();
+    ReplyEncoder::new(call.dialect, &call.head.headers, route.server_streaming, raw, route.policy.output)
 }
 
 /// How a call answers that has not failed at once.
@@ -210,7 +211,7 @@ impl Pump {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, head.content_type);
-        headers.insert(header::VARY, HeaderValue::from_static("accept"));
+        headers.insert(header::VARY, VARY);
         route.policy.headers.response(&head.metadata, headers);
         mark_as_stream(headers);
         self.record.warn(headers);

@@ -1,6 +1,6 @@
 //! One message there, one back: the status is still free when the reply is known.
 
-use http::{HeaderValue, Response, header};
+use http::{Response, header};
 
 use super::{
     RequestBody,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     call::{Transport, UnaryReply},
     codec::OutputError,
-    dialect::ReplyEncoder,
+    dialect::{ReplyEncoder, VARY},
     edge::response_status,
     status::Status,
 };
@@ -58,7 +58,7 @@ pub(super) fn whole(
     if has_body {
         headers.insert(header::CONTENT_TYPE, content_type);
     }
-    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    headers.insert(header::VARY, VARY);
     route.policy.headers.response(&upstream.head, headers);
     route.policy.headers.response(&upstream.trailers, headers);
     if encoder.is_stream() {

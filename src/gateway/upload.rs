@@ -33,6 +33,8 @@ pub(super) struct Up {
     requests: Upload,
     bound: Bound,
     content_type: Option<String>,
+    /// The messages come in protobuf.
+    binary: bool,
     message_bytes_max: usize,
     body_ended: bool,
 }
@@ -52,6 +54,7 @@ impl Up {
             requests,
             bound,
             content_type: (kind == BodyKind::RawPieces).then(|| call.content_type().to_owned()),
+            binary: kind == BodyKind::Delimited,
             message_bytes_max,
             body_ended: false,
         }
@@ -101,6 +104,7 @@ impl Up {
             let start = open_envelope(&mut batch);
             match &self.content_type {
                 Some(kind) => self.bound.http_body(&snapshot.codec, &route.binding, kind, &piece.bytes, &mut batch),
+                None if self.binary => self.bound.protobuf(&snapshot.codec, &route.binding, &piece.bytes, &mut batch),
                 None => self.bound.message(&snapshot.codec, &route.binding, Some(&piece.bytes), &mut batch),
             }
             .map_err(|error| error.starting_at(piece.offset).into_status())?;

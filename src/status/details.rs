@@ -77,17 +77,13 @@ pub fn decode_details(status: &[u8]) -> Option<Vec<Any>> {
     RpcStatus::decode(status).ok().map(|status| status.details)
 }
 
-pub(super) fn encode(code: Code, message: &str, details: &[Detail]) -> Bytes {
-    let status = RpcStatus {
-        code: code.number().into(),
-        message: message.to_owned(),
-        details: details.iter().map(Detail::to_any).collect(),
-    };
-    status.encode_to_vec().into()
+/// A serialized `google.rpc.Status`.
+pub fn encode_status(code: Code, message: &str, details: Vec<Any>) -> Bytes {
+    RpcStatus { code: code.number().into(), message: message.to_owned(), details }.encode_to_vec().into()
 }
 
 impl Detail {
-    fn to_any(&self) -> Any {
+    pub fn to_any(&self) -> Any {
         let (name, value) = match self {
             Self::ErrorInfo(reason) => {
                 let info = ErrorInfo { reason: reason.name().to_owned(), domain: "tidegate".to_owned() };
@@ -160,7 +156,7 @@ mod tests {
             Detail::RetryInfo(Duration::from_millis(1500)),
             Detail::BadRequest { field: "a.b".to_owned(), description: "too long".to_owned() },
         ];
-        let bytes = encode(Code::Unavailable, "busy", &details);
+        let bytes = encode_status(Code::Unavailable, "busy", details.iter().map(Detail::to_any).collect());
         let urls: Vec<_> = decode_details(&bytes).unwrap().into_iter().map(|any| any.type_url).collect();
         assert_eq!(
             urls,

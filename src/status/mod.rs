@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 pub use code::Code;
-pub use details::{Detail, Reason, decode_details};
+pub use details::{Detail, Reason, decode_details, encode_status};
 
 /// Whose fault a failure is: decides the log level, the metric's label and whether the text is authored here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -175,7 +175,10 @@ impl Status {
         match &self.0.details_bin {
             Some(bytes) => Some(bytes.clone()),
             None if self.0.details.is_empty() => None,
-            None => Some(details::encode(self.0.code, &self.0.message, &self.0.details)),
+            None => {
+                let details = self.0.details.iter().map(Detail::to_any).collect();
+                Some(encode_status(self.0.code, &self.0.message, details))
+            }
         }
     }
 }

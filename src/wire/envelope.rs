@@ -1,7 +1,9 @@
 //! gRPC's length-prefixed messages (gRPC over HTTP/2, "Length-Prefixed-Message").
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
+
+use super::pieces::Pieces;
 
 /// One byte of flags and four of length, big endian.
 pub const PREFIX_BYTES: usize = 5;
@@ -53,25 +55,18 @@ pub enum EnvelopeError {
 /// Invariant: holds at most one incomplete message of the limit's size, and what was pushed after it.
 #[derive(Debug)]
 pub struct Deframer {
-    held: BytesMut,
-    /// A piece that begins at an envelope and was not copied.
-    whole: Bytes,
+    pieces: Pieces,
     message_bytes_max: usize,
 }
 
 impl Deframer {
     pub fn new(message_bytes_max: usize) -> Self {
-        Self { held: BytesMut::new(), whole: Bytes::new(), message_bytes_max }
+        Self { pieces: Pieces::default(), message_bytes_max }
     }
 
     /// Adds a piece of the stream.
     pub fn push(&mut self, piece: Bytes) {
-        if self.held.is_empty() && self.whole.is_empty() {
-            self.whole = piece;
-            return;
-        }
-        self.hold();
-        self.held.extend_from_slice(&piece);
+        self.pieces.push(piece);
     }
 
     /// The next whole envelope, where it has arrived.
@@ -79,39 +74,24 @@ impl Deframer {
     /// # Errors
     /// A message over the limit is refused as soon as its prefix has arrived.
     pub fn next_envelope(&mut self) -> Result<Option<Envelope>, EnvelopeError> {
-        let available: &[u8] = if self.held.is_empty() { &self.whole } else { &self.held };
+        let available = self.pieces.available();
         let Some((flags, len)) = parse_prefix(available) else {
-            self.hold();
+            self.pieces.hold(0);
             return Ok(None);
         };
         if len > self.message_bytes_max {
             return Err(EnvelopeError::TooLarge { len, max: self.message_bytes_max });
         }
         if available.len() - PREFIX_BYTES < len {
-            self.hold();
-            self.held.reserve((PREFIX_BYTES + len).saturating_sub(self.held.len()));
+            self.pieces.hold(PREFIX_BYTES + len);
             return Ok(None);
         }
-        let payload = if self.held.is_empty() {
-            self.whole.advance(PREFIX_BYTES);
-            self.whole.split_to(len)
-        } else {
-            self.held.advance(PREFIX_BYTES);
-            self.held.split_to(len).freeze()
-        };
-        Ok(Some(Envelope { flags, payload }))
+        Ok(Some(Envelope { flags, payload: self.pieces.take(PREFIX_BYTES, len) }))
     }
 
     /// True between messages.
     pub fn is_empty(&self) -> bool {
-        self.held.is_empty() && self.whole.is_empty()
-    }
-
-    /// Keeps an incomplete message in a buffer that can grow, so that the piece's memory is let go.
-    fn hold(&mut self) {
-        if !self.whole.is_empty() {
-            self.held.extend_from_slice(&std::mem::take(&mut self.whole));
-        }
+        self.pieces.available().is_empty()
     }
 }
 

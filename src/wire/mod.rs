@@ -1,10 +1,13 @@
-//! What gRPC puts on the wire beside protobuf: envelopes, timeouts, `-bin` metadata, percent-encoded messages.
+//! What stands round messages on the wire: envelopes, lengths, timeouts, `-bin` metadata, percent-encoded messages.
 //!
 //! Pure functions on bytes; knows nothing of connections or of HTTP dialects.
 
+mod delimited;
 mod envelope;
 pub mod metadata;
+mod pieces;
 pub mod timeout;
 pub mod varint;
 
+pub use delimited::{Delimited, DelimitedError};
 pub use envelope::{Counter, Deframer, Envelope, EnvelopeError, PREFIX_BYTES, close_envelope, open_envelope, prefix};

@@ -206,6 +206,8 @@ async fn every_call_leaves_one_record() {
     for (dialect, name) in [
         (Dialect::Json, "json"),
         (Dialect::Ndjson, "ndjson"),
+        (Dialect::JsonSeq, "json-seq"),
+        (Dialect::Protobuf, "protobuf"),
         (Dialect::Sse, "sse"),
         (Dialect::WebSocket, "websocket"),
         (Dialect::Grpc, "grpc"),

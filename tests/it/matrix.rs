@@ -77,6 +77,46 @@ async fn ndjson_bidi() {
 }
 
 #[tokio::test]
+async fn json_seq_unary() {
+    row(Dialect::JsonSeq, Kind::Unary).await;
+}
+
+#[tokio::test]
+async fn json_seq_server_stream() {
+    row(Dialect::JsonSeq, Kind::ServerStream).await;
+}
+
+#[tokio::test]
+async fn json_seq_client_stream() {
+    row(Dialect::JsonSeq, Kind::ClientStream).await;
+}
+
+#[tokio::test]
+async fn json_seq_bidi() {
+    row(Dialect::JsonSeq, Kind::Bidi).await;
+}
+
+#[tokio::test]
+async fn protobuf_unary() {
+    row(Dialect::Protobuf, Kind::Unary).await;
+}
+
+#[tokio::test]
+async fn protobuf_server_stream() {
+    row(Dialect::Protobuf, Kind::ServerStream).await;
+}
+
+#[tokio::test]
+async fn protobuf_client_stream() {
+    row(Dialect::Protobuf, Kind::ClientStream).await;
+}
+
+#[tokio::test]
+async fn protobuf_bidi() {
+    row(Dialect::Protobuf, Kind::Bidi).await;
+}
+
+#[tokio::test]
 async fn sse_unary() {
     row(Dialect::Sse, Kind::Unary).await;
 }
@@ -318,7 +358,7 @@ impl Cell<'_> {
         match (self.opening.dialect, &end.how) {
             (Dialect::WebSocket, how) => assert_eq!(*how, How::Close(1009), "{call:?}: {end:?}"),
             (_, How::Http(status)) => assert_eq!((*status, end.code), (413, Some(8)), "{call:?}: {end:?}"),
-            (Dialect::Json, How::Cut(_)) if kind == Kind::Bidi => {}
+            (Dialect::Json | Dialect::Protobuf, How::Cut(_)) if kind == Kind::Bidi => {}
             _ => assert_eq!(end.code, Some(8), "{call:?}: {end:?}"),
         }
         if !kind.requests_stream() {
@@ -341,7 +381,12 @@ impl Cell<'_> {
         assert_eq!(messages.len(), if begun { 2 } else { 0 }, "{call:?}");
         match end.code {
             Some(code) => assert_eq!(code, 8, "{call:?}: {end:?}"),
-            None => assert_eq!((self.opening.dialect, begun), (Dialect::Json, true), "{call:?}: {end:?}"),
+            None => {
+                assert!(
+                    begun && matches!(self.opening.dialect, Dialect::Json | Dialect::Protobuf),
+                    "{call:?}: {end:?}"
+                );
+            }
         }
         if begun {
             seen.cancelled().await;
@@ -395,7 +440,7 @@ fn assert_failed(call: &Call, end: &End, opening: &Opening, code: u32, begun: bo
         Dialect::WebSocket => How::Close(number.close_code()),
         Dialect::Grpc => How::Trailers,
         _ if !begun => How::Http(number.http_status().as_u16()),
-        Dialect::Json => {
+        Dialect::Json | Dialect::Protobuf => {
             // No last chunk, or RST_STREAM: broken for certain, and no code to tell.
             assert!(
                 matches!(&end.how, How::Cut(Broken::Reset(_)) if opening.via.is_h2())
@@ -404,7 +449,7 @@ fn assert_failed(call: &Call, end: &End, opening: &Opening, code: u32, begun: bo
             );
             return;
         }
-        Dialect::Ndjson => How::Line,
+        Dialect::Ndjson | Dialect::JsonSeq => How::Line,
         // A reconnect makes sense only when the upstream was not there.
         Dialect::Sse if code == 14 => How::Event(None),
         Dialect::Sse => How::Event(Some("~end".to_owned())),

@@ -30,3 +30,9 @@ pub use tidegate::test::v1::*;
 
 /// The descriptor set of the test services with everything they import.
 pub const DESCRIPTOR_SET: &str = concat!(env!("OUT_DIR"), "/test.binpb");
+
+/// The same as descriptors.
+pub static POOL: std::sync::LazyLock<prost_reflect::DescriptorPool> = std::sync::LazyLock::new(|| {
+    let set = std::fs::read(DESCRIPTOR_SET).expect("built");
+    prost_reflect::DescriptorPool::decode(set.as_slice()).expect("a descriptor set")
+});

@@ -15,7 +15,15 @@ use crate::{
 async fn every_dialect_and_kind_by_reflection_alone() {
     let backend = PythonBackend::start().await;
     let gateway = Gateway::without_file(&[backend.url()]).await;
-    for dialect in [Dialect::Json, Dialect::Ndjson, Dialect::Sse, Dialect::WebSocket, Dialect::Grpc] {
+    for dialect in [
+        Dialect::Json,
+        Dialect::Ndjson,
+        Dialect::JsonSeq,
+        Dialect::Protobuf,
+        Dialect::Sse,
+        Dialect::WebSocket,
+        Dialect::Grpc,
+    ] {
         for kind in [Kind::Unary, Kind::ServerStream, Kind::ClientStream, Kind::Bidi] {
             if dialect == Dialect::Sse && kind.requests_stream() {
                 continue;

@@ -5,17 +5,14 @@ use http::{Request, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
+use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tidegate::wire::{Deframer, close_envelope, open_envelope};
 
 use super::record::{Messages, Requests};
-use crate::proto::{DESCRIPTOR_SET, Seen};
+use crate::proto::{POOL, Seen};
 
 /// The method of a path, where these services have it.
 pub fn method(path: &str) -> Option<MethodDescriptor> {
-    static POOL: std::sync::LazyLock<DescriptorPool> = std::sync::LazyLock::new(|| {
-        DescriptorPool::decode(std::fs::read(DESCRIPTOR_SET).expect("built").as_slice()).expect("a descriptor set")
-    });
     let (service, method) = path.strip_prefix('/')?.split_once('/')?;
     POOL.get_service_by_name(service)?.methods().find(|found| found.name() == method)
 }

@@ -7,11 +7,12 @@ use std::{
 
 use bytes::Bytes;
 use http::Response;
+use prost::Message;
 use serde_json::{Value, json};
 
 use super::{
-    Conn, Gateway, Via, array,
-    grpc_call::GrpcCall,
+    Conn, Gateway, Via, array, binary,
+    grpc_call::{GrpcCall, RpcStatus},
     http::{Broken, Download, Upload},
     lines, sse,
     ws::{Frame, WebSocket},
@@ -21,9 +22,24 @@ use super::{
 pub enum Dialect {
     Json,
     Ndjson,
+    JsonSeq,
+    Protobuf,
     Sse,
     WebSocket,
     Grpc,
+}
+
+impl Dialect {
+    /// The media type that asks for it and that it answers with.
+    fn media_type(self) -> &'static str {
+        match self {
+            Self::Ndjson => "application/x-ndjson",
+            Self::JsonSeq => "application/json-seq",
+            Self::Protobuf => "application/x-protobuf",
+            Self::Sse => "text/event-stream",
+            _ => "application/json",
+        }
+    }
 }
 
 /// The kind of method, by the one of `Echo` that stands for it.
@@ -55,6 +71,15 @@ impl Kind {
             Self::ServerStream => "/echo/down",
             Self::ClientStream => "/echo/up",
             Self::Bidi => "/echo/chat",
+        }
+    }
+
+    /// The names of its messages.
+    fn messages(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unary | Self::Bidi => ("Msg", "Msg"),
+            Self::ServerStream => ("StreamReq", "Msg"),
+            Self::ClientStream => ("Msg", "Sum"),
         }
     }
 
@@ -111,7 +136,7 @@ impl Opening {
         let tongue = match self.dialect {
             Dialect::Grpc => Tongue::Grpc(GrpcCall::open(self, &id, gateway.address(self.via)).await),
             Dialect::WebSocket => self.open_websocket(&id, gateway).await,
-            Dialect::Json | Dialect::Ndjson | Dialect::Sse => self.open_http(&id, gateway).await,
+            _ => self.open_http(&id, gateway).await,
         };
         Call { id, opening: self.clone(), tongue, sent: 0 }
     }
@@ -147,17 +172,18 @@ impl Opening {
     async fn open_http(&self, id: &str, gateway: &Gateway) -> Tongue {
         let mut conn = gateway.connect(self.via).await;
         let mut headers = self.headers(id);
-        match self.dialect {
-            Dialect::Ndjson => headers.push(("accept", "application/x-ndjson".to_owned())),
-            Dialect::Sse => headers.push(("accept", "text/event-stream".to_owned())),
-            _ => {}
+        if self.dialect != Dialect::Json {
+            headers.push(("accept", self.dialect.media_type().to_owned()));
         }
         // EventSource can only GET; what fits no URL is posted.
         let by_url =
             self.dialect == Dialect::Sse && self.request.to_string().len() < 1000 && !self.kind.requests_stream();
         if !by_url {
-            let streams = self.kind.requests_stream() && self.dialect == Dialect::Ndjson;
-            let kind = if streams { "application/x-ndjson" } else { "application/json" };
+            let own = match self.dialect {
+                Dialect::Ndjson | Dialect::JsonSeq => self.kind.requests_stream(),
+                dialect => dialect == Dialect::Protobuf,
+            };
+            let kind = if own { self.dialect.media_type() } else { "application/json" };
             headers.push(("content-type", kind.to_owned()));
         }
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -175,7 +201,10 @@ impl Opening {
             }
             (None, conn.begin("GET", &query(&path, &rest), &headers, None).await)
         } else {
-            let body = Bytes::from(self.request.to_string());
+            let body = match self.dialect {
+                Dialect::Protobuf => Bytes::from(binary::encode(self.kind.messages().0, &self.request)),
+                _ => Bytes::from(self.request.to_string()),
+            };
             (None, conn.begin("POST", self.kind.path(), &headers, Some(body)).await)
         };
         Tongue::Http(Box::new(HttpCall { conn, upload, reading: Reading::Head(Some(download)), head: None }))
@@ -217,6 +246,8 @@ pub enum How {
     Array,
     /// The body ended after an NDJSON line: the last message's, or the error's.
     Line,
+    /// The body ended after a message in protobuf.
+    Message,
     /// `event: status`, with its `id`.
     Event(Option<String>),
     /// A WebSocket close frame with this code.
@@ -234,6 +265,11 @@ impl End {
 
     fn cut(broken: Broken) -> Self {
         Self { how: How::Cut(broken), code: None, message: String::new(), details: Vec::new() }
+    }
+
+    fn of_rpc_status(how: How, status: RpcStatus) -> Self {
+        let details = status.details.iter().map(|any| type_name(&any.type_url)).collect();
+        Self { how, code: u32::try_from(status.code).ok(), message: status.message, details }
     }
 
     /// From `google.rpc.Status` as JSON.
@@ -294,6 +330,7 @@ enum Reading {
     Head(Option<Download>),
     Array(array::Reader),
     Lines(lines::Reader),
+    Binary(binary::Reader),
     Sse(sse::Reader),
     /// A whole answer: its message, then its end.
     Whole(Option<Value>),
@@ -307,9 +344,11 @@ impl Call {
         match &mut self.tongue {
             Tongue::Http(call) => {
                 let text = match dialect {
-                    Dialect::Ndjson => format!("{message}\n"),
-                    _ if first => format!("[{message}"),
-                    _ => format!(",{message}"),
+                    Dialect::Ndjson => format!("{message}\n").into_bytes(),
+                    Dialect::JsonSeq => format!("\x1e{message}\n").into_bytes(),
+                    Dialect::Protobuf => binary::delimited(&binary::encode(self.opening.kind.messages().0, message)),
+                    _ if first => format!("[{message}").into_bytes(),
+                    _ => format!(",{message}").into_bytes(),
                 };
                 call.upload.as_mut().expect("a request stream").send(text).await
             }
@@ -324,7 +363,7 @@ impl Call {
         match &mut self.tongue {
             Tongue::Http(call) => {
                 let upload = call.upload.as_mut().expect("a request stream");
-                if self.opening.dialect != Dialect::Ndjson {
+                if self.opening.dialect == Dialect::Json {
                     upload.send(if self.sent == 0 { "[]" } else { "]" }).await;
                 }
                 upload.finish();
@@ -412,6 +451,11 @@ impl HttpCall {
                 None => Step::End(End::ok(How::Array)),
             },
             Reading::Lines(reader) => next_line(reader).await,
+            Reading::Binary(reader) => match reader.next().await {
+                Some(Ok(message)) => Step::Message(message),
+                Some(Err(broken)) => Step::End(End::cut(broken)),
+                None => Step::End(End::ok(How::Message)),
+            },
             Reading::Sse(reader) => next_event(reader).await,
         }
     }
@@ -422,15 +466,10 @@ impl HttpCall {
         let kind = head.headers().get("content-type").map_or("", |value| value.to_str().expect("ASCII")).to_owned();
         self.head = Some(head.clone());
         if status != 200 {
-            return Some(refused(status, download).await);
+            return Some(refused(opening, &kind, status, download).await);
         }
         let streams = opening.kind.replies_stream();
-        let expected = match opening.dialect {
-            Dialect::Ndjson => "application/x-ndjson",
-            Dialect::Sse => "text/event-stream",
-            _ => "application/json",
-        };
-        assert_eq!(kind.split(';').next(), Some(expected), "content-type of {opening:?}");
+        assert_eq!(kind, opening.dialect.media_type(), "content-type of {opening:?}");
         if streams {
             assert_eq!(
                 head.headers().get("cache-control").map(http::HeaderValue::as_bytes),
@@ -445,6 +484,8 @@ impl HttpCall {
         }
         self.reading = match opening.dialect {
             Dialect::Ndjson => Reading::Lines(lines::Reader::new(download)),
+            Dialect::JsonSeq => Reading::Lines(lines::Reader::records(download)),
+            Dialect::Protobuf if streams => Reading::Binary(binary::Reader::new(download, opening.kind.messages().1)),
             Dialect::Sse => {
                 let mut reader = sse::Reader::new(download);
                 let first = reader.next().await.expect("an event").expect("an event");
@@ -453,6 +494,9 @@ impl HttpCall {
             }
             _ if streams => Reading::Array(array::Reader::new(download)),
             _ => match whole(download).await {
+                Ok(body) if opening.dialect == Dialect::Protobuf => {
+                    Reading::Whole(Some(binary::decode(opening.kind.messages().1, &body)))
+                }
                 Ok(body) => Reading::Whole(Some(serde_json::from_slice(&body).expect("a JSON answer"))),
                 Err(broken) => return Some(End::cut(broken)),
             },
@@ -461,10 +505,14 @@ impl HttpCall {
     }
 }
 
-/// A whole answer that is no success: `google.rpc.Status` as JSON, or what there is.
-async fn refused(status: u16, download: Download) -> End {
+/// A whole answer that is no success: `google.rpc.Status`, in protobuf where that is spoken, else as JSON.
+async fn refused(opening: &Opening, kind: &str, status: u16, download: Download) -> End {
     let how = How::Http(status);
     match whole(download).await {
+        Ok(body) if opening.dialect == Dialect::Protobuf => {
+            assert_eq!(kind, opening.dialect.media_type(), "content-type of {opening:?}");
+            End::of_rpc_status(how, RpcStatus::decode(body.as_slice()).expect("a google.rpc.Status"))
+        }
         Ok(body) => match serde_json::from_slice::<Value>(&body) {
             Ok(status) => End::of_status(how, &status),
             Err(_) => panic!("a refusal is no JSON: {:?}", String::from_utf8_lossy(&body)),

@@ -7,7 +7,7 @@ use super::{Dialect, End, How, Kind, Opening, Via};
 /// The connections that can carry a dialect.
 pub fn vias(dialect: Dialect) -> &'static [Via] {
     match dialect {
-        Dialect::Json | Dialect::Ndjson | Dialect::Sse => &Via::ALL,
+        Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse => &Via::ALL,
         Dialect::WebSocket => &[Via::H1, Via::H1Tls],
         Dialect::Grpc => &[Via::H2c, Via::H2Tls],
     }
@@ -29,8 +29,9 @@ pub fn messages(kind: Kind) -> Vec<Value> {
 pub fn end(opening: &Opening) -> End {
     let how = match opening.dialect {
         Dialect::Json if opening.kind.replies_stream() => How::Array,
-        Dialect::Json => How::Http(200),
-        Dialect::Ndjson => How::Line,
+        Dialect::Protobuf if opening.kind.replies_stream() => How::Message,
+        Dialect::Json | Dialect::Protobuf => How::Http(200),
+        Dialect::Ndjson | Dialect::JsonSeq => How::Line,
         Dialect::Sse => How::Event(Some("~end".to_owned())),
         Dialect::WebSocket => How::Close(1000),
         Dialect::Grpc => How::Trailers,

@@ -1,4 +1,4 @@
-//! Reads NDJSON: one JSON value a line.
+//! Reads NDJSON: one JSON value a line; and JSON text sequences of one line each (RFC 7464).
 
 use serde_json::Value;
 
@@ -7,11 +7,18 @@ use super::http::{Broken, Download};
 pub struct Reader {
     download: Download,
     held: Vec<u8>,
+    /// What stands before each value.
+    mark: &'static [u8],
 }
 
 impl Reader {
     pub fn new(download: Download) -> Self {
-        Self { download, held: Vec::new() }
+        Self { download, held: Vec::new(), mark: b"" }
+    }
+
+    /// A record separator stands before each value.
+    pub fn records(download: Download) -> Self {
+        Self { mark: b"\x1e", ..Self::new(download) }
     }
 
     /// The next line's value; none at a proper end of the body.
@@ -19,7 +26,7 @@ impl Reader {
         loop {
             if let Some(end) = self.held.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.held.drain(..=end).collect();
-                return Some(Ok(value(&line)));
+                return Some(Ok(value(line.strip_prefix(self.mark).expect("the mark stands before each value"))));
             }
             match self.download.piece().await {
                 Some(Ok(piece)) => self.held.extend_from_slice(&piece),

@@ -1,6 +1,7 @@
 //! Starts gateways and speaks to them in every dialect, as strangers would: nothing here calls into the gateway.
 
 pub mod array;
+pub mod binary;
 pub mod call;
 pub mod config;
 pub mod expect;
