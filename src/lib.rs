@@ -9,6 +9,7 @@ pub mod admin;
 pub mod server;
 pub mod listener;
 pub mod gateway;
+pub mod openapi;
 pub mod edge;
 pub mod dialect;
 pub mod route;

@@ -45,7 +45,8 @@ use crate::config::OutputSettings;
 pub use binding::{Binding, BindingError, HttpBody};
 pub use bound::{Bound, QueryMode};
 pub use error::{InputError, OutputError, Place};
-pub use plan::PlanId;
+pub use plan::{PlanId, Special, special};
+pub use pretty::write as write_pretty;
 pub use unknown::{LeftOut, Unknown};
 
 use plan::{Plan, Tables};

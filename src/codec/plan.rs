@@ -34,7 +34,7 @@ pub(super) struct Plan {
 
 /// Messages with a JSON form of their own (ProtoJSON format, "Representation of each type"), or a wire form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Special {
+pub enum Special {
     None,
     Any,
     Timestamp,
@@ -306,7 +306,12 @@ impl Ids<'_> {
             let oneof = field.oneof_index().and_then(|index| places.get(&index).copied());
             self.field(field, field.json_name(), field.name(), oneof)
         }));
-        Plan::new(message.full_name(), special(message, &fields), fields, oneofs)
+        let is_item = |field: &Field| matches!((field.shape, field.kind), (Shape::Single { .. }, Kind::Message(_)));
+        let special = match special(message) {
+            Special::MessageSet if !fields.iter().all(is_item) => Special::None,
+            special => special,
+        };
+        Plan::new(message.full_name(), special, fields, oneofs)
     }
 
     fn field(&self, field: &FieldDescriptor, json_name: &str, proto_name: &str, oneof: Option<u16>) -> Field {
@@ -383,11 +388,11 @@ impl Plan {
     }
 }
 
-/// A special form needs the fields that it is made of: a schema may hold something else under the same name.
-fn special(message: &MessageDescriptor, fields: &[Field]) -> Special {
+/// The form of a message. A special one needs the fields that it is made of: a schema may hold something else under the
+/// same name.
+pub fn special(message: &MessageDescriptor) -> Special {
     if message.options().is_some_and(|options| options.message_set_wire_format == Some(true)) {
-        let sound = |field: &Field| matches!((field.shape, field.kind), (Shape::Single { .. }, Kind::Message(_)));
-        return if fields.iter().all(sound) { Special::MessageSet } else { Special::None };
+        return Special::MessageSet;
     }
     let Some(name) = message.full_name().strip_prefix("google.protobuf.") else { return Special::None };
     let has = |number, kind: FieldKind| message.field(number).is_some_and(|field| field.kind() == kind);

@@ -1,7 +1,7 @@
 //! Compact JSON → the same with a line per member and two spaces per level. Knows nothing of messages.
 
 /// Appends `compact`, which is sound JSON without white space, spread over lines.
-pub(super) fn write(compact: &[u8], out: &mut Vec<u8>) {
+pub fn write(compact: &[u8], out: &mut Vec<u8>) {
     let mut depth = 0;
     let mut rest = compact.iter().copied().peekable();
     while let Some(byte) = rest.next() {

@@ -13,6 +13,6 @@ pub use build::{AmbiguousRules, TableBuilder};
 pub use captures::Captures;
 pub use path::{PathError, PathFault, check_path};
 pub use table::{Found, Table};
-pub use template::{Template, TemplateError, TemplateFault};
+pub use template::{Segment, Template, TemplateError, TemplateFault, Variable};
 
 pub use crate::schema::Verb;

@@ -1,6 +1,6 @@
 //! Parses path templates (google/api/http.proto, "Path template syntax"). Knows nothing of requests.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
@@ -13,7 +13,7 @@ pub(super) const SEGMENTS_MAX: usize = 64;
 pub struct Template {
     pub(super) text: Box<str>,
     pub(super) segments: Vec<Segment>,
-    /// Percent-decoded, without the colon.
+    /// The custom verb, percent-decoded and without the colon.
     pub(super) verb: Option<Box<str>>,
     pub(super) variables: Vec<Variable>,
     /// `%2F` in what `**` captures is decoded too.
@@ -21,7 +21,7 @@ pub struct Template {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Segment {
+pub enum Segment {
     /// Percent-decoded.
     Literal(Box<str>),
     /// `*`: one segment that is not empty.
@@ -32,13 +32,14 @@ pub(super) enum Segment {
 
 /// Which segments a variable captures.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Variable {
-    pub(super) field_path: Box<str>,
-    pub(super) first: usize,
+pub struct Variable {
+    pub field_path: Box<str>,
+    /// Its first segment.
+    pub first: usize,
     /// Its segments that are not `**`.
-    pub(super) singles: usize,
+    pub singles: usize,
     /// Whether `**` follows them.
-    pub(super) rest: bool,
+    pub rest: bool,
 }
 
 /// Why a text is no path template, and at which byte.
@@ -88,6 +89,13 @@ pub enum TemplateFault {
     TooLong,
 }
 
+impl Variable {
+    /// Its segments.
+    pub fn segments(&self) -> Range<usize> {
+        self.first..self.first + self.singles + usize::from(self.rest)
+    }
+}
+
 impl Template {
     /// Parses a template by the grammar of google/api/http.proto. Beyond the grammar, `/` alone is the root.
     ///
@@ -109,6 +117,21 @@ impl Template {
     /// The field paths of the variables, in the order in which captures come.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.variables.iter().map(|variable| &*variable.field_path)
+    }
+
+    /// The segments, those within variables too.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The variables, in the order in which captures come.
+    pub fn captured(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    /// The custom verb, percent-decoded and without the colon.
+    pub fn custom_verb(&self) -> Option<&str> {
+        self.verb.as_deref()
     }
 
     /// As it was written.

@@ -3,6 +3,7 @@
 
 mod changes;
 mod combine;
+mod comments;
 mod compare;
 mod error;
 mod load;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use http::uri::PathAndQuery;
 
 pub use changes::changes;
+pub use comments::Comments;
 pub use error::{InvalidSet, Origin, SchemaError};
 pub use load::load;
 pub use merge::{Union, union};

@@ -120,7 +120,7 @@ pub(super) fn push_file(file: &[u8], set: &mut Vec<u8>) {
 }
 
 /// The first field, the name, of a descriptor.
-fn name(descriptor: &[u8]) -> Result<&str, Damaged> {
+pub(super) fn name(descriptor: &[u8]) -> Result<&str, Damaged> {
     for field in Fields::of(descriptor) {
         if let Field { number: 1, value: Some(name), .. } = field? {
             return text(name);
@@ -129,6 +129,6 @@ fn name(descriptor: &[u8]) -> Result<&str, Damaged> {
     Ok("")
 }
 
-fn text(bytes: &[u8]) -> Result<&str, Damaged> {
+pub(super) fn text(bytes: &[u8]) -> Result<&str, Damaged> {
     std::str::from_utf8(bytes).map_err(|_| Damaged)
 }
