@@ -1,9 +1,10 @@
 //! The codec against prost-reflect's `DynamicMessage`, which shares no code with it: random schemas, random messages,
-//! both directions; fields out of order, messages merged, bytes mutated.
+//! both directions; proto2, proto3 and the same as an edition; fields out of order, messages merged, bytes mutated.
 //!
 //! Left out, because the oracle is known to be wrong there: -0.0 (taken for the default), NaN and infinities in wrappers
 //! (written as null), a Value without a kind.
 
+mod editions;
 mod schema;
 mod values;
 
@@ -12,6 +13,8 @@ use prop::collection::vec;
 use proptest::prelude::*;
 use prost::Message as _;
 use prost_reflect::{DynamicMessage, MessageDescriptor, SerializeOptions};
+
+use schema::Syntax;
 
 use super::{Codec, PlanId, fixtures::level, protobuf::Wire};
 use crate::config::OutputSettings;
@@ -73,8 +76,11 @@ impl World {
     }
 
     fn new(choices: &mut Choices) -> Self {
-        let set = schema::random(choices);
-        let codec = Codec::compile(&DescriptorPool::decode(&set).unwrap());
+        let syntax = choices.pick(&[Syntax::Proto3, Syntax::Proto2]);
+        let set = schema::random(choices, syntax);
+        // An edition's file that means the same, which the oracle could not load.
+        let ours = if choices.below(2) == 1 { editions::translated(&set) } else { set.clone() };
+        let codec = Codec::compile(&DescriptorPool::decode(&ours).unwrap());
         let pool = prost_reflect::DescriptorPool::decode(&set[..]).unwrap();
         let descriptor = pool.get_message_by_name("t.M0").unwrap();
         let message = values::message(choices, &descriptor, 0);

