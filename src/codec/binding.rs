@@ -15,6 +15,7 @@ use super::{
     error::{Flaw, InputError, OutputError},
     gather::{Found, join},
     output::{self, Output, Stop},
+    patch::UpdateMask,
     plan::{Field, Kind, LENGTH, PlanId, Shape, Special},
     protobuf::{Raw, Tag, Wire},
     query::Claims,
@@ -30,8 +31,7 @@ pub struct Binding {
     response: Option<Path>,
     /// Numbers and wire types of the fields on the way to the reply's `google.api.HttpBody`.
     response_tags: Box<[Tag]>,
-    /// The field of the input that takes the mask of a partial update, where the client gives none.
-    pub(super) update_mask: Option<Step>,
+    pub(super) update_mask: Option<UpdateMask>,
     pub(super) unknown_fields: UnknownFields,
     request_http_body: bool,
     reply_http_body: bool,
@@ -113,7 +113,14 @@ impl Binding {
         let body = match body {
             None | Some("") => Body::None,
             Some("*") => Body::Whole,
-            Some(name) => Body::Field(resolve(codec, input, name).map_err(|flaw| wrong("body", name, &flaw.text()))?),
+            Some(name) => {
+                let path = resolve(codec, input, name).map_err(|flaw| wrong("body", name, &flaw.text()))?;
+                if bound.iter().any(|variable| variable.path == path) {
+                    return Err(wrong("body", name, "the field is bound by the path"));
+                }
+                claims.claim(codec, &path, None).map_err(|text| wrong("body", name, &text))?;
+                Body::Field(path)
+            }
         };
         let response = match response_body {
             None | Some("") => None,
@@ -162,17 +169,12 @@ impl Binding {
         }
     }
 
-    /// For PATCH: where the body is a field and the message has a FieldMask `update_mask` that a call leaves unset,
-    /// it is filled with the paths that the JSON body gives.
+    /// For PATCH: where the body is a message field and the request has a FieldMask `update_mask` that a call leaves
+    /// unset, it is filled with the paths that the JSON body gives.
     #[must_use]
     pub fn with_update_mask(mut self, codec: &Codec) -> Self {
-        let plan = codec.get(self.input);
-        let place = plan.by_name(b"update_mask", 0).filter(|place| {
-            let field = &plan.fields[*place];
-            matches!((field.shape, field.kind), (Shape::Single { .. }, Kind::Message(id)) if codec.get(id).special == Special::FieldMask)
-        });
-        if let (Body::Field(_), Some(place)) = (&self.body, place) {
-            self.update_mask = Some(Step { plan: self.input, place });
+        if let Body::Field(body) = &self.body {
+            self.update_mask = UpdateMask::new(codec, self.input, body, &self.variables);
         }
         self
     }
@@ -275,7 +277,7 @@ impl Binding {
 pub(super) fn resolve(codec: &Codec, root: PlanId, name: &str) -> Result<Path, Flaw> {
     let mut path = Path::new();
     let mut next = Some(root);
-    for segment in name.split('.') {
+    for segment in segments(name) {
         let Some(id) = next else {
             let last = path.last().map_or("", |step| &*step.field(codec).proto_name);
             return Err(Flaw::Wrong(format!("{last} is no message whose fields could be given one by one")));
@@ -292,6 +294,17 @@ pub(super) fn resolve(codec: &Codec, root: PlanId, name: &str) -> Result<Path, F
         path.push(step);
     }
     Ok(path)
+}
+
+/// The names of a path; that of an extension stands in brackets and has dots of its own.
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(path);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = if text.starts_with('[') { text.find("].").map(|close| close + 1) } else { text.find('.') };
+        rest = end.and_then(|end| text.get(end + 1..));
+        text.get(..end.unwrap_or(text.len()))
+    })
 }
 
 /// The message that a path may go on into.

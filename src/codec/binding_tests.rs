@@ -2,14 +2,12 @@
 
 use super::{
     Binding, HttpBody, InputError, Place, QueryMode,
-    fixtures::{ALL, CODEC, level, oracle_json, parsed},
+    fixtures::{ALL, CODEC, codec_of, level, oracle_json, parsed},
 };
 use crate::{
     config::OutputSettings,
     status::{Code, Reason},
 };
-
-const THING: &str = "tidegate.test.v1.UpdateThing";
 
 fn binding(input: &str, variables: &[&str], body: Option<&str>) -> Binding {
     Binding::compile(&CODEC, CODEC.id(input), CODEC.id(ALL), variables, body, None).unwrap()
@@ -81,7 +79,14 @@ fn bodies_become_messages() {
             let (rule, body) = head.split_once("  ").unwrap();
             let mut words = rule.split(' ');
             let name = words.next().unwrap();
-            let (_, variables, selector) = rules.iter().find(|(rule, ..)| *rule == name).unwrap();
+            let (variables, selector) = match name.strip_prefix("body:") {
+                Some(selector) => (&[][..], selector),
+                None => rules
+                    .iter()
+                    .find(|(rule, ..)| *rule == name)
+                    .map(|(_, variables, body)| (*variables, *body))
+                    .unwrap(),
+            };
             let body: String = serde_json::from_str(body).unwrap();
             let binding = binding(ALL, variables, Some(selector));
             let result = message(&binding, &words.collect::<Vec<_>>(), "", QueryMode::Strict, Some(&body));
@@ -114,6 +119,19 @@ fn captures_of_every_kind_are_bound() {
         ),
         (&["w_s"], &["x"], r#"{"wS":"x"}"#),
         (&["w_s"], &[""], r#"{"wS":""}"#),
+        (
+            &["si32", "fx64", "sfx32", "sfx64", "w_i64", "w_b", "w_by", "w_d", "w_f", "w_u32", "w_u64", "wI32"],
+            &["-1", "2", "-3", "-4", "-5", "false", "_-8", "1.5", "-2.5", "6", "7", "-8"],
+            r#"{"si32":-1,"fx64":"2","sfx32":-3,"sfx64":"-4","wI64":"-5","wB":false,"wBy":"/+8=","wD":1.5,"wF":-2.5,"wU32":6,"wU64":"7","wI32":-8}"#,
+        ),
+        (&["n.color", "n.child.flag"], &["GREEN", "true"], r#"{"n":{"color":"GREEN","child":{"flag":true}}}"#),
+        (&["onull"], &["null"], r#"{"onull":null}"#),
+        (&["raw.data"], &["AQ"], r#"{"raw":{"data":"AQ=="}}"#),
+        (&["c"], &["PURPLE"], "refused"),
+        (&["by"], &["A"], "refused"),
+        (&["dur"], &["1"], "refused"),
+        (&["u32"], &["4294967296"], "refused"),
+        (&["w_u32"], &["-1"], "refused"),
         (&["ts"], &["2024-01-02T03:04:05Z"], r#"{"ts":"2024-01-02T03:04:05Z"}"#),
         (&["dur"], &["1.5s"], r#"{"dur":"1.500s"}"#),
         (&["opt_s", "os"], &["a", "b"], r#"{"optS":"a","os":"b"}"#),
@@ -273,32 +291,6 @@ fn a_query_beside_a_body_field_keeps_to_its_own_oneof() {
 }
 
 #[test]
-fn a_mask_is_filled_from_the_keys_that_a_patch_gives() {
-    let binding = binding(THING, &["thing.name"], Some("thing")).with_update_mask(&CODEC);
-    for (query, body, json) in [
-        (
-            "",
-            r#"{"displayName":"d","size":0,"tags":[],"detail":{"s":"x","child":{}},"title":null}"#,
-            r#"{"thing":{"name":"things/1","detail":{"s":"x","child":{}},"displayName":"d"},"updateMask":"displayName,size,tags,detail.s,detail.child,title"}"#,
-        ),
-        (
-            "update_mask=display_name",
-            r#"{"title":"t"}"#,
-            r#"{"thing":{"name":"things/1","title":"t"},"updateMask":"displayName"}"#,
-        ),
-        (
-            "updateMask=displayName",
-            r#"{"title":"t"}"#,
-            r#"{"thing":{"name":"things/1","title":"t"},"updateMask":"displayName"}"#,
-        ),
-        ("allow_missing=true", "{}", r#"{"thing":{"name":"things/1"},"allowMissing":true}"#),
-    ] {
-        let wire = message(&binding, &["things/1"], query, QueryMode::Strict, Some(body)).unwrap();
-        assert_eq!(CODEC.json(THING, &wire).unwrap(), json);
-    }
-}
-
-#[test]
 fn raw_bodies_go_into_http_body() {
     let binding = binding(ALL, &["s"], Some("raw"));
     assert!(binding.request_http_body() && !binding.reply_http_body() && binding.takes_body());
@@ -319,7 +311,13 @@ fn raw_bodies_go_into_http_body() {
 #[test]
 fn a_reply_may_be_any_field() {
     let wire = CODEC
-        .wire(ALL, r#"{"n":{"s":"x","child":{"i":5}},"rs":["a"],"s":"y","i64":"7","ms":{"k":"v"},"ri":[1]}"#)
+        .wire(
+            ALL,
+            r#"{"n":{"s":"x","child":{"i":5}},"rs":["a"],"s":"y","i64":"7","ms":{"k":"v"},"ri":[1],"c":"GREEN",
+            "by":"+/8=","d":"NaN","b":true,"wI32":0,"dur":"1.5s","mask":"a,bC","st":{"a":[null]},"lv":[1],"val":null,
+            "any":{"@type":"type.googleapis.com/tidegate.test.v1.Nested","s":"x"},"empty":{},"mi":{"1":{}},
+            "rwS":["a"],"oi":0}"#,
+        )
         .unwrap();
     for (field, given, absent) in [
         ("n", r#"{"s":"x","child":{"i":5}}"#, "{}"),
@@ -332,6 +330,23 @@ fn a_reply_may_be_any_field() {
         ("ts", "null", "null"),
         ("opt_s", "null", "null"),
         ("rn", "[]", "[]"),
+        ("c", "\"GREEN\"", "\"COLOR_UNSPECIFIED\""),
+        ("by", "\"+/8=\"", "\"\""),
+        ("d", "\"NaN\"", "0"),
+        ("b", "true", "false"),
+        ("w_i32", "0", "null"),
+        ("dur", "\"1.500s\"", "null"),
+        ("mask", "\"a,bC\"", "null"),
+        ("st", r#"{"a":[null]}"#, "{}"),
+        ("lv", "[1]", "[]"),
+        ("val", "null", "null"),
+        ("any", r#"{"@type":"type.googleapis.com/tidegate.test.v1.Nested","s":"x"}"#, "null"),
+        ("empty", "{}", "{}"),
+        ("mi", r#"{"1":{}}"#, "{}"),
+        ("rw_s", r#"["a"]"#, "[]"),
+        ("oi", "0", "null"),
+        ("on", "{}", "{}"),
+        ("raw", "{}", "{}"),
     ] {
         let binding = Binding::compile(&CODEC, CODEC.id(ALL), CODEC.id(ALL), &[], Some("*"), Some(field)).unwrap();
         for (wire, json) in [(&wire[..], given), (b"", absent)] {
@@ -381,6 +396,16 @@ fn rules_that_do_not_fit_are_refused() {
         (&["n"], None, None, "variable n: a message cannot be given in a path"),
         (&["s", "s"], None, None, "variable s: given twice"),
         (&["os", "oi"], None, None, "variable oi: another member of the oneof choice is given too"),
+        (&["snake_case_field", "snakeCaseField"], None, None, "variable snakeCaseField: given twice"),
+        (&["s"], Some("s"), None, "body s: the field is bound by the path"),
+        (&["w_s"], Some("wS"), None, "body wS: the field is bound by the path"),
+        (&["os"], Some("on"), None, "body on: another member of the oneof choice is given too"),
+        (&["on.s"], Some("os"), None, "body os: another member of the oneof choice is given too"),
+        (&["ms"], None, None, "variable ms: a repeated field cannot be given in a path"),
+        (&["mask"], None, None, "variable mask: a message cannot be given in a path"),
+        (&["ts.seconds"], None, None, "variable ts.seconds: ts is no message whose fields could be given one by one"),
+        (&["rn.s"], None, None, "variable rn.s: rn is no message whose fields could be given one by one"),
+        (&[], Some("n..s"), None, "body n..s: tidegate.test.v1.Nested has no such field"),
         (&[], Some("x"), None, "body x: tidegate.test.v1.All has no such field"),
         (&[], None, Some("n.x"), "response_body n.x: tidegate.test.v1.Nested has no such field"),
     ] {
@@ -410,4 +435,74 @@ fn a_long_query_costs_no_more_than_its_length() {
     assert_eq!(wire.len(), 4000 * 3 + 4);
     let deep = format!("n.{}s=x", "child.".repeat(5000));
     assert!(message(&binding, &[], &deep, QueryMode::Strict, None).is_err());
+}
+
+#[test]
+fn a_query_may_name_extensions() {
+    let codec = codec_of(
+        r#"syntax = "proto2"; package p.q; message M { optional M m = 1; extensions 100 to 200; }
+        extend M { optional int32 i = 100; optional M n = 101; repeated string r = 102; }"#,
+    );
+    let binding = Binding::compile(&codec, codec.id("p.q.M"), codec.id("p.q.M"), &[], None, None).unwrap();
+    let query = "[p.q.i]=1&m.[p.q.i]=2&[p.q.n].m.[p.q.r]=a&[p.q.n].m.%5Bp.q.r%5D=b";
+    let mut bound = binding.bind(&codec, &[], Some(query), QueryMode::Strict).unwrap();
+    let mut wire = Vec::new();
+    bound.message(&codec, &binding, None, &mut wire).unwrap();
+    let wanted = r#"{"m":{"[p.q.i]":2},"[p.q.i]":1,"[p.q.n]":{"m":{"[p.q.r]":["a","b"]}}}"#;
+    assert_eq!(codec.json("p.q.M", &wire).unwrap(), wanted);
+    for query in ["[p.q.x]=1", "[p.q.i=1", "[p.q.i]x=1", "[]=1", "[=1", "]=1", "m.[]=1", "[p.q.i].=1"] {
+        assert!(binding.bind(&codec, &[], Some(query), QueryMode::Strict).is_err(), "{query}");
+    }
+}
+
+#[test]
+fn a_map_may_hold_every_kind_of_value() {
+    let codec = codec_of(
+        r#"syntax = "proto3"; import "google/protobuf/timestamp.proto"; import "google/protobuf/duration.proto";
+        import "google/protobuf/wrappers.proto"; import "google/protobuf/field_mask.proto"; enum E { A = 0; B = 1; }
+        message M { map<string, double> d = 1; map<string, int32> i = 2; map<string, sint64> l = 3;
+        map<string, fixed32> u = 4; map<string, bool> b = 5; map<string, string> s = 6; map<string, bytes> y = 7;
+        map<string, E> e = 8; map<string, google.protobuf.Timestamp> t = 9; map<string, google.protobuf.Int64Value> w = 10;
+        map<string, google.protobuf.Duration> p = 11; map<string, google.protobuf.FieldMask> k = 12; M m = 13;
+        map<int32, string> ki = 14; map<uint64, string> ku = 15; map<bool, string> kb = 16; map<sfixed64, string> kf = 17; }"#,
+    );
+    let binding = Binding::compile(&codec, codec.id("M"), codec.id("M"), &[], None, None).unwrap();
+    for (query, wanted) in [
+        ("d[x]=-1.5", r#"{"d":{"x":-1.5}}"#),
+        ("i[x]=0", r#"{"i":{"x":0}}"#),
+        ("l[x]=-9223372036854775808", r#"{"l":{"x":"-9223372036854775808"}}"#),
+        ("u[x]=4294967295", r#"{"u":{"x":4294967295}}"#),
+        ("b[x]=false&b[y]=true", r#"{"b":{"x":false,"y":true}}"#),
+        ("s[x%5D]=%26", r#"{"s":{"x]":"&"}}"#),
+        ("y[x]=-_8&y[]=", r#"{"y":{"":"","x":"+/8="}}"#),
+        ("e[x]=B&e[y]=0&e[z]=7", r#"{"e":{"x":"B","y":"A","z":7}}"#),
+        ("t[x]=2024-01-02T03:04:05Z", r#"{"t":{"x":"2024-01-02T03:04:05Z"}}"#),
+        ("w[x]=0", r#"{"w":{"x":"0"}}"#),
+        ("p[x]=2s", r#"{"p":{"x":"2s"}}"#),
+        ("k[x]=a_b,c", r#"{"k":{"x":"aB,c"}}"#),
+        ("m.m.s[x]=y", r#"{"m":{"m":{"s":{"x":"y"}}}}"#),
+        (
+            "ki[-1]=a&ku[18446744073709551615]=b&kb[false]=c&kf[-1]=d",
+            r#"{"ki":{"-1":"a"},"ku":{"18446744073709551615":"b"},"kb":{"false":"c"},"kf":{"-1":"d"}}"#,
+        ),
+    ] {
+        let mut bound = binding.bind(&codec, &[], Some(query), QueryMode::Strict).unwrap();
+        let mut wire = Vec::new();
+        bound.message(&codec, &binding, None, &mut wire).unwrap();
+        assert_eq!(parsed(&codec.json("M", &wire).unwrap()), parsed(wanted), "{query}");
+    }
+    for (query, error) in [
+        ("d[x]=y", "d[x]: expected a number within the range of a double, got \"y\""),
+        ("b[x]=", "b[x]: expected true or false, got \"\""),
+        ("y[x]=!", "y[x]: expected base64, got \"!\""),
+        ("e[x]=C", "e[x]: expected the name or the number of an enum value, got \"C\""),
+        ("ki[x]=y", "ki[x]: expected a 32-bit integer as a key, got \"x\""),
+        ("ki[01]=y", "ki[01]: expected a 32-bit integer as a key, got \"01\""),
+        ("ku[-1]=y", "ku[-1]: expected a 64-bit unsigned integer as a key, got \"-1\""),
+        ("kb[1]=y", "kb[1]: expected true or false as a key, got \"1\""),
+        ("m.s[x]=1&m.s[x]=2", "m.s[x]: given twice"),
+    ] {
+        let found = binding.bind(&codec, &[], Some(query), QueryMode::Strict).unwrap_err();
+        assert_eq!(found.to_string(), format!("query parameter {error}"));
+    }
 }

@@ -6,11 +6,9 @@ use super::{
     error::{InputError, OutputError, Place},
     input,
     output::{self, Output},
-    plan::{Field, GROUP_END, Kind, Plan, PlanId, Shape, Special},
+    plan::{GROUP_END, Kind, Plan, PlanId, Shape},
     protobuf::{Raw, Wire, close, open, put_bytes, put_varint},
     query::{self, Claims, append_value},
-    reader::Reader,
-    string::Text,
     unknown::{LeftOut, Unknown},
     validate,
 };
@@ -115,7 +113,11 @@ impl Bound {
                     within(codec, path, out, |step, out| {
                         unknown.read(out, |spare, out| input::field(codec, step.field(codec), json, spare, out))
                     })?;
-                    self.update_mask(codec, binding, path, json, out)?;
+                    if let Some(mask) = &binding.update_mask
+                        && !self.leaves.iter().any(|leaf| leaf.path.first() == Some(&mask.field))
+                    {
+                        mask.append(codec, json, out)?;
+                    }
                 }
             }
         }
@@ -205,32 +207,6 @@ impl Bound {
             out.extend_from_slice(&self.whole);
         } else {
             encode(codec, &kept, 0, out);
-        }
-        Ok(())
-    }
-
-    fn update_mask(
-        &self,
-        codec: &Codec,
-        binding: &Binding,
-        body: &Path,
-        json: &[u8],
-        out: &mut Vec<u8>,
-    ) -> Result<(), InputError> {
-        let Some(mask) = binding.update_mask else { return Ok(()) };
-        let given = self.leaves.iter().any(|leaf| leaf.path.first() == Some(&mask));
-        let message = body.last().and_then(|step| message_of(codec, step)).map(|id| codec.get(id));
-        let Some(plan) = message.filter(|plan| plan.special == Special::None && !given) else { return Ok(()) };
-        let mut reader = Reader::new(json)?;
-        if reader.peek() != b'{' {
-            return Ok(());
-        }
-        let before = out.len();
-        out.extend_from_slice(mask.field(codec).tag());
-        let from = open(out);
-        mask_paths(codec, plan, &mut reader, &mut Vec::new(), out)?;
-        if !close(from, out) {
-            out.truncate(before);
         }
         Ok(())
     }
@@ -369,68 +345,4 @@ fn as_json(codec: &Codec, kind: Kind, value: Option<Raw<'_>>) -> Option<Vec<u8>>
     let write = |output: &mut Output<'_>| output.value(kind, value, 1);
     output::write(codec, crate::config::OutputSettings::default(), &mut json, write).ok()?;
     Some(json)
-}
-
-/// Appends the paths of an update mask that the members of a JSON object stand for; the object is known to be sound.
-fn mask_paths(
-    codec: &Codec,
-    plan: &Plan,
-    reader: &mut Reader<'_>,
-    prefix: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-) -> Result<(), InputError> {
-    if !reader.open_object("an object")? {
-        return Ok(());
-    }
-    loop {
-        let key = reader.key()?.decoded();
-        // What was left out of the message has no place in its mask: there it would clear a field.
-        let field = plan.by_name(&key, 0).and_then(|place| plan.fields.get(place));
-        if let Some(field) = field.filter(|field| !names_nothing(codec, field, reader)) {
-            mask_path(codec, field, reader, prefix, out)?;
-        } else {
-            reader.skip(1)?;
-        }
-        if !reader.another(b'}')? {
-            return Ok(());
-        }
-    }
-}
-
-/// Appends the paths of one member's value.
-fn mask_path(
-    codec: &Codec,
-    field: &Field,
-    reader: &mut Reader<'_>,
-    prefix: &mut Vec<u8>,
-    out: &mut Vec<u8>,
-) -> Result<(), InputError> {
-    let length = prefix.len();
-    prefix.extend_from_slice(field.proto_name.as_bytes());
-    let inner = match (field.shape, field.kind) {
-        (Shape::Single { .. }, Kind::Message(id) | Kind::Group(id)) => Some(codec.get(id)),
-        _ => None,
-    };
-    match inner.filter(|plan| plan.special == Special::None && reader.peek() == b'{' && !reader.is_empty_object()) {
-        Some(plan) => {
-            prefix.push(b'.');
-            mask_paths(codec, plan, reader, prefix, out)?;
-        }
-        None => {
-            out.push(1 << 3 | 2);
-            put_bytes(prefix, out);
-            reader.skip(1)?;
-        }
-    }
-    prefix.truncate(length);
-    Ok(())
-}
-
-/// Whether the value that stands next is the name of an enum value that is unknown, and was left out.
-fn names_nothing(codec: &Codec, field: &Field, reader: &mut Reader<'_>) -> bool {
-    let (Shape::Single { .. }, Kind::Enum { id, .. }, b'"') = (field.shape, field.kind, reader.peek()) else {
-        return false;
-    };
-    let name = reader.clone().string().map(Text::decoded).unwrap_or_default();
-    codec.enums().get(id.0 as usize).is_some_and(|plan| plan.names.find(&name).is_none())
 }

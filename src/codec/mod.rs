@@ -4,6 +4,7 @@
 
 mod binding;
 mod bound;
+mod patch;
 mod query;
 mod input;
 mod input_special;

@@ -54,8 +54,8 @@ fn parameter_leaf(
     admit: &mut impl FnMut(&Path) -> Result<(), &'static str>,
 ) -> Result<Leaf, Flaw> {
     let (name, key) = match parameter.strip_suffix(']').and_then(|rest| rest.split_once('[')) {
-        // An extension's name stands in brackets, where nothing stands before them.
-        Some((name, key)) if !name.is_empty() => (name, Some(key)),
+        // An extension's name stands in brackets too, as a segment of its own.
+        Some((name, key)) if !name.is_empty() && !name.ends_with('.') => (name, Some(key)),
         _ => (parameter, None),
     };
     let path = resolve(codec, input, name)?;

@@ -7,6 +7,8 @@ mod record;
 mod reply;
 mod request;
 mod snapshot;
+#[cfg(test)]
+mod snapshot_tests;
 mod socket;
 mod stream;
 mod unary;

@@ -24,7 +24,7 @@ pub struct Snapshot {
     pub(super) codec: Codec,
     pub(super) cors: Cors,
     pub(super) limits: Limits,
-    schema: Schema,
+    pub(super) schema: Schema,
     table: Table,
     /// First one per method, in the schema's order (its `/pkg.Service/Method` path), then one per rule, then the prefixes
     /// that pass through.

@@ -64,6 +64,8 @@ pub enum InvalidSet {
     Decode(buffa::DecodeError),
     #[error("it has two different files named `{0}`")]
     TwoFiles(String),
+    #[error("its files import each other in a circle: {}", .0.join(" → "))]
+    Cycle(Vec<String>),
     #[error("{}", link_text(.error, .missing))]
     Link { error: PoolError, missing: Vec<String> },
     #[error("`{0}` is no name of a service or a method")]

@@ -16,6 +16,8 @@ mod rules;
 mod service_config;
 mod set;
 #[cfg(test)]
+pub(crate) mod fixtures;
+#[cfg(test)]
 mod tests;
 
 use std::{collections::HashMap, sync::Arc};

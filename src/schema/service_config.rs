@@ -40,7 +40,7 @@ impl ServiceConfig {
         Self::of(files.iter().map(|file| load_service(file)))
     }
 
-    pub(super) fn of(files: impl IntoIterator<Item = Result<ServiceHttp, ConfigErrors>>) -> Result<Self, ConfigErrors> {
+    pub(crate) fn of(files: impl IntoIterator<Item = Result<ServiceHttp, ConfigErrors>>) -> Result<Self, ConfigErrors> {
         let mut config = Self::default();
         let mut errors = Vec::new();
         for file in files {

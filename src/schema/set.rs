@@ -27,7 +27,11 @@ pub(super) fn decode_whole(set: &[u8]) -> Result<Vec<FileDescriptorProto>, Inval
     check_size(set)?;
     let options = buffa::DecodeOptions::new().with_element_memory_limit(SET_MEMORY_MAX);
     let decoded: FileDescriptorSet = options.decode_from_slice(set).map_err(InvalidSet::Decode)?;
-    unique(decoded.file)
+    let files = unique(decoded.file)?;
+    match import_cycle(&files) {
+        Some(cycle) => Err(InvalidSet::Cycle(cycle)),
+        None => Ok(files),
+    }
 }
 
 fn check_size(set: &[u8]) -> Result<(), InvalidSet> {
@@ -50,6 +54,36 @@ fn unique(all: Vec<FileDescriptorProto>) -> Result<Vec<FileDescriptorProto>, Inv
         }
     }
     Ok(files)
+}
+
+/// Files that import each other in a circle, the first also last: what no compiler would have let pass.
+fn import_cycle(files: &[FileDescriptorProto]) -> Option<Vec<String>> {
+    let imports: HashMap<&str, &[String]> =
+        files.iter().filter_map(|file| Some((file.name.as_deref()?, file.dependency.as_slice()))).collect();
+    let mut seen = HashSet::new();
+    for start in files.iter().filter_map(|file| file.name.as_deref()) {
+        // The way to where the search stands, each file with the imports that it has not followed yet.
+        let mut way = Vec::new();
+        let mut on_way = HashSet::new();
+        let mut next = Some(start);
+        loop {
+            if let Some(name) = next.filter(|name| on_way.contains(name)) {
+                let circle = way.iter().map(|(file, _)| *file).skip_while(|file| *file != name).chain([name]);
+                return Some(circle.map(str::to_owned).collect());
+            }
+            if let Some(name) = next.filter(|name| seen.insert(*name)) {
+                on_way.insert(name);
+                way.push((name, imports.get(name).copied().unwrap_or_default().iter()));
+            }
+            let Some((name, open)) = way.last_mut() else { break };
+            next = open.next().map(String::as_str);
+            if next.is_none() {
+                on_way.remove(name);
+                way.pop();
+            }
+        }
+    }
+    None
 }
 
 /// Drops what is built in anyway and would only differ by version.

@@ -8,40 +8,14 @@ use buffa_descriptor::generated::descriptor::{
     ServiceDescriptorProto, field_descriptor_proto::Type,
 };
 use bytes::Bytes;
-use protox::file::{ChainFileResolver, DescriptorSetFileResolver, File, FileResolver, GoogleFileResolver};
 
-use super::*;
+use super::{fixtures::compile, *};
 use crate::{
     config::{SchemaSource, parse_service},
     status::{Code, Reason},
 };
 
 const TEST_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/test.binpb"));
-
-/// Proto files in memory, by name.
-struct Memory(Vec<(String, String)>);
-
-impl FileResolver for Memory {
-    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
-        let found = self.0.iter().find(|(own, _)| own == name);
-        let (_, text) = found.ok_or_else(|| protox::Error::file_not_found(name))?;
-        File::from_source(name, text)
-    }
-}
-
-fn compile(files: &[(&str, &str)]) -> Vec<u8> {
-    let with_syntax = |text: &str| {
-        if text.trim_start().starts_with("syntax") { text.to_owned() } else { format!("syntax = \"proto3\";{text}") }
-    };
-    let mut resolver = ChainFileResolver::new();
-    resolver.add(Memory(files.iter().map(|(name, text)| ((*name).to_owned(), with_syntax(text))).collect()));
-    resolver.add(GoogleFileResolver::new());
-    resolver.add(DescriptorSetFileResolver::decode(BUILTIN).unwrap());
-    let mut compiler = protox::Compiler::with_file_resolver(resolver);
-    compiler.include_imports(true).include_source_info(true);
-    compiler.open_files(files.iter().map(|(name, _)| name)).unwrap_or_else(|error| panic!("{error:?}"));
-    compiler.encode_file_descriptor_set()
-}
 
 fn merge_one(set: &[u8]) -> Result<Schema, SchemaError> {
     Schema::merge(&[Source { upstream: 0, name: "one", set, service_config: &Default::default() }])
@@ -308,6 +282,10 @@ fn sets_that_are_none_are_told_with_the_upstream() {
         message_type: vec![DescriptorProto { name: Some(message.to_owned()), ..Default::default() }],
         ..Default::default()
     };
+    let importing = |name: &str, imports: &[&str]| FileDescriptorProto {
+        dependency: imports.iter().map(|import| (*import).to_owned()).collect(),
+        ..file(name, &format!("M{name}"))
+    };
     let set = |file: Vec<FileDescriptorProto>| FileDescriptorSet { file, ..Default::default() }.encode_to_vec();
     let spaced = FileDescriptorProto {
         service: vec![ServiceDescriptorProto {
@@ -332,6 +310,16 @@ fn sets_that_are_none_are_told_with_the_upstream() {
         (set(vec![file("a", "M"), file("a", "N")]), "it has two different files named `a`"),
         (set(vec![file("a", "M"), file("b", "M")]), "duplicate symbol name \"M\""),
         (missing, "unresolved type name \".b.M\" on field a.N.m; imported files are missing in it: `b.proto`"),
+        (set(vec![importing("a", &["a"])]), "its files import each other in a circle: a → a"),
+        (
+            set(vec![
+                importing("a", &["b", "c"]),
+                importing("b", &["c"]),
+                importing("c", &["d"]),
+                importing("d", &["b"]),
+            ]),
+            "its files import each other in a circle: b → c → d → b",
+        ),
         (set(vec![spaced]), "`S /x.A` is no name of a service or a method"),
     ] {
         let error = merge_one(&bytes).unwrap_err();
@@ -340,6 +328,17 @@ fn sets_that_are_none_are_told_with_the_upstream() {
         assert_eq!((status.code(), status.reason()), (Code::Unavailable, Some(Reason::SchemaUnavailable)));
         assert_eq!(status.message(), "the schema of the service is not available");
     }
+}
+
+#[test]
+fn a_chain_of_imports_as_long_as_may_be_is_no_circle() {
+    let file = |index: usize| FileDescriptorProto {
+        name: Some(index.to_string()),
+        dependency: vec![(index + 1).to_string(), (index + 2).to_string()],
+        ..Default::default()
+    };
+    let set = FileDescriptorSet { file: (0..50_000).map(file).collect(), ..Default::default() };
+    assert!(merge_one(&set.encode_to_vec()).is_ok());
 }
 
 #[test]
