@@ -58,6 +58,8 @@ impl fmt::Display for Origin {
 pub enum InvalidSet {
     #[error("it has {len} bytes, more than the limit of {SET_BYTES_MAX}")]
     TooLarge { len: usize },
+    #[error("it is empty")]
+    Empty,
     #[error("it is not a serialized google.protobuf.FileDescriptorSet, or it is damaged")]
     NotASet,
     #[error("it cannot be decoded: {0}")]

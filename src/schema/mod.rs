@@ -29,7 +29,7 @@ use http::uri::PathAndQuery;
 pub use changes::changes;
 pub use comments::Comments;
 pub use error::{InvalidSet, Origin, SchemaError};
-pub use load::load;
+pub use load::{Loaded, load, load_files};
 pub use merge::{Union, union};
 pub use rules::{HttpRule, RuleError, Verb};
 pub use service_config::ServiceConfig;
@@ -75,7 +75,7 @@ pub struct Method {
 }
 
 /// What is known of one upstream's schema.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamSchema {
     /// A serialized `google.protobuf.FileDescriptorSet`; none: not known yet, or there is none.
     pub set: Option<Bytes>,

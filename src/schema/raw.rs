@@ -111,6 +111,9 @@ pub(super) fn without_source_info(set: &[u8]) -> Result<Vec<u8>, Damaged> {
     Ok(out)
 }
 
+/// Most bytes that a set has for a file beside the file's own.
+pub(super) const FILE_OVERHEAD_MAX: usize = 11;
+
 /// Appends a file to a serialized set.
 pub(super) fn push_file(file: &[u8], set: &mut Vec<u8>) {
     const FILE_TAG: u8 = 1 << 3 | 2;

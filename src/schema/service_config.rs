@@ -9,7 +9,7 @@ use super::{HttpRule, rules};
 use crate::config::{ConfigError, ConfigErrors, Location, ServiceHttp, ServiceRule, load_service};
 
 /// The rules of one upstream's service configuration; they take the place of annotations.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct ServiceConfig {
     rules: Vec<Rule>,
     /// The last rule that selects a method by its name, and the last of each wildcard: indices of `rules`.
@@ -18,7 +18,7 @@ pub struct ServiceConfig {
     fully_decode: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Rule {
     location: Location,
     patterns: Vec<String>,

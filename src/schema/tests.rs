@@ -513,6 +513,28 @@ fn proto_sources_are_compiled_with_what_is_built_in() {
 }
 
 #[test]
+fn the_files_that_decide_about_a_set_are_known_even_where_it_cannot_be_compiled() {
+    let dir = tempdir("traced");
+    std::fs::create_dir_all(dir.join("first")).unwrap();
+    std::fs::create_dir_all(dir.join("second")).unwrap();
+    let import = |name: &str| format!("syntax = \"proto3\"; package a; import \"{name}\"; message N {{ b.M m = 1; }}");
+    std::fs::write(dir.join("second/a.proto"), import("b.proto")).unwrap();
+    let includes = vec![dir.join("first"), dir.join("second")];
+    let source = SchemaSource::Protos { files: vec![dir.join("second/a.proto")], includes };
+    let looked_at = |names: &[&str]| {
+        let loaded = load_files(&source);
+        for name in names {
+            assert!(loaded.files.contains(&dir.join(name)), "{name} is not among {:?}", loaded.files);
+        }
+        loaded.set.is_ok()
+    };
+    assert!(!looked_at(&["first/a.proto", "second/a.proto", "first/b.proto", "second/b.proto"]));
+    std::fs::write(dir.join("second/b.proto"), "syntax = \"proto3\"; package b; message M {}").unwrap();
+    assert!(looked_at(&["first/a.proto", "second/a.proto", "first/b.proto", "second/b.proto"]));
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
 fn sets_come_from_files_and_from_the_program_itself() {
     let dir = tempdir("sets");
     let path = dir.join("test.binpb");
@@ -521,6 +543,9 @@ fn sets_come_from_files_and_from_the_program_itself() {
     assert!(error.starts_with(&format!("the descriptor set `{}` cannot be read: ", path.display())), "{error}");
     std::fs::write(&path, TEST_SET).unwrap();
     assert_eq!(load(&source).unwrap().as_deref(), Some(TEST_SET));
+    std::fs::write(&path, []).unwrap();
+    let error = load(&source).unwrap_err().to_string();
+    assert!(error.ends_with("is not valid: it is empty"), "{error}");
     let sparse = std::fs::File::create(&path).unwrap();
     sparse.set_len(100 << 20).unwrap();
     let error = load(&source).unwrap_err().to_string();

@@ -19,6 +19,7 @@ use rustls::{
 };
 use rustls_platform_verifier::BuilderVerifierExt;
 use thiserror::Error;
+use tokio::sync::watch;
 
 use crate::config::{Balance, EndpointUrl, Upstream, UpstreamTls};
 
@@ -53,8 +54,7 @@ pub(super) struct Endpoint {
     pub(super) server_name: Option<ServerName<'static>>,
     pub(super) scheme: Scheme,
     pub(super) authority: Authority,
-    /// Connections open on all workers.
-    pub(super) connected: AtomicUsize,
+    pub(super) connections: watch::Sender<Connections>,
     /// Attempts to connect that failed since one last succeeded, on all workers.
     pub(super) failures: AtomicUsize,
     /// How often the keepalive interval was doubled.
@@ -64,6 +64,14 @@ pub(super) struct Endpoint {
 pub(super) enum Address {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
+}
+
+/// The connections to one endpoint, on all workers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Connections {
+    pub open: usize,
+    /// Since the start.
+    pub opened: u64,
 }
 
 /// An endpoint for the admin page.
@@ -126,9 +134,14 @@ impl Cluster {
     pub fn endpoints(&self) -> impl ExactSizeIterator<Item = EndpointState<'_>> {
         self.endpoints.iter().map(|endpoint| EndpointState {
             url: &endpoint.url,
-            connected: endpoint.connected.load(Ordering::Relaxed),
+            connected: endpoint.connections.borrow().open,
             consecutive_failures: endpoint.failures.load(Ordering::Relaxed),
         })
+    }
+
+    /// Tells whenever a connection opens or ends, for each endpoint.
+    pub fn connections(&self) -> impl ExactSizeIterator<Item = watch::Receiver<Connections>> {
+        self.endpoints.iter().map(|endpoint| endpoint.connections.subscribe())
     }
 
     /// Another one for each pool, so that workers neither start with the same endpoint nor knock at the same moment.
@@ -151,8 +164,8 @@ impl Endpoint {
             .ok_or_else(|| ClusterError::Host { upstream: settings.name.clone(), host: address.host().to_owned() })?;
         let server_name = if scheme == Scheme::HTTPS { Some(server_name(&address, settings)?) } else { None };
         let url = text.unwrap_or_else(|| format!("{scheme}://{authority}"));
-        let (connected, failures, slower) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicU32::new(0));
-        Ok(Self { url, address, server_name, scheme, authority, connected, failures, slower })
+        let (connections, failures, slower) = (watch::Sender::default(), AtomicUsize::new(0), AtomicU32::new(0));
+        Ok(Self { url, address, server_name, scheme, authority, connections, failures, slower })
     }
 
     /// Time between PINGs: doubled for each time that the server complained of them (gRPC A8, client-side keepalive).

@@ -333,14 +333,17 @@ struct Open<'a>(&'a Endpoint);
 impl<'a> Open<'a> {
     fn count(endpoint: &'a Endpoint) -> Self {
         endpoint.failures.store(0, Ordering::Relaxed);
-        endpoint.connected.fetch_add(1, Ordering::Relaxed);
+        endpoint.connections.send_modify(|connections| {
+            connections.open += 1;
+            connections.opened += 1;
+        });
         Self(endpoint)
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.connected.fetch_sub(1, Ordering::Relaxed);
+        self.0.connections.send_modify(|connections| connections.open -= 1);
     }
 }
 

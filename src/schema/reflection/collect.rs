@@ -1,8 +1,9 @@
 //! What to ask a server next, and what to make of its answer: the services, the file of each, then what files import.
 //! Knows nothing of streams.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
+use bytes::Bytes;
 use thiserror::Error;
 use tracing::warn;
 
@@ -28,9 +29,10 @@ const NAME_BYTES_MAX: usize = 4096;
 /// The set so far, and what it lacks.
 #[derive(Debug, Default)]
 pub(super) struct Collector {
-    set: Vec<u8>,
-    /// Names of the files in the set.
-    files: HashSet<String>,
+    /// By name, so that the same answer makes the same set, whatever the order in which its files came.
+    files: BTreeMap<String, Vec<u8>>,
+    /// What the set will have at most.
+    bytes: usize,
     /// Names of the services that are declared in them.
     declared: HashSet<String>,
     listed: VecDeque<String>,
@@ -102,7 +104,7 @@ impl Collector {
             }
         }
         while let Some(file) = self.imports.pop_front() {
-            if !self.files.contains(&file) {
+            if !self.files.contains_key(&file) {
                 return Some(Ask::File(file));
             }
         }
@@ -127,8 +129,10 @@ impl Collector {
     }
 
     /// The serialized `FileDescriptorSet`.
-    pub(super) fn into_set(self) -> Vec<u8> {
-        self.set
+    pub(super) fn into_set(self) -> Bytes {
+        let mut set = Vec::with_capacity(self.bytes);
+        self.files.values().for_each(|file| raw::push_file(file, &mut set));
+        set.into()
     }
 
     fn list(&mut self, services: impl ExactSizeIterator<Item = String>) -> Result<(), Fault> {
@@ -148,15 +152,15 @@ impl Collector {
             return Err(Fault::Damaged { asked: ask.describe() });
         }
         // Servers send a file again with everything that imports it.
-        if self.files.contains(&head.name) {
+        if self.files.contains_key(&head.name) {
             return Ok(());
         }
-        raw::push_file(file, &mut self.set);
-        if self.set.len() > SET_BYTES_MAX {
+        self.bytes += file.len() + raw::FILE_OVERHEAD_MAX;
+        if self.bytes > SET_BYTES_MAX {
             return Err(Fault::TooLarge);
         }
         self.declared.extend(head.services);
-        self.files.insert(head.name);
+        self.files.insert(head.name, file.to_vec());
         for import in head.dependencies {
             check_name(&import)?;
             if !self.imported.contains(&import) {
@@ -174,7 +178,7 @@ impl Collector {
         match ask {
             Ask::Services => true,
             Ask::Symbol(name) => self.declared.contains(name),
-            Ask::File(name) => self.files.contains(name),
+            Ask::File(name) => self.files.contains_key(name),
         }
     }
 

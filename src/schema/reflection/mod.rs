@@ -40,19 +40,19 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Fetches the descriptors of all services of a server, as a serialized `google.protobuf.FileDescriptorSet` of the
-/// files as the server sent them. Asks by v1, and where the server has only that by v1alpha.
+/// files as the server sent them, by name: the same files are the same bytes. Asks by v1, and where the server has only that by v1alpha.
 ///
 /// # Errors
 /// UNIMPLEMENTED where the server has no reflection, the failure of the call, or INTERNAL for answers that make no
 /// sense.
-pub async fn fetch<T: Transport>(transport: &T, deadline: Instant) -> Result<Vec<u8>, Status> {
+pub async fn fetch<T: Transport>(transport: &T, deadline: Instant) -> Result<Bytes, Status> {
     timeout_at(deadline, fetch_by_any_version(transport, deadline)).await.unwrap_or_else(|_| {
         Err(Status::upstream(Code::DeadlineExceeded, "server reflection did not answer in time")
             .with_reason(Reason::SchemaUnavailable))
     })
 }
 
-async fn fetch_by_any_version<T: Transport>(transport: &T, deadline: Instant) -> Result<Vec<u8>, Status> {
+async fn fetch_by_any_version<T: Transport>(transport: &T, deadline: Instant) -> Result<Bytes, Status> {
     for path in PATHS {
         match fetch_by(transport, path, deadline).await {
             Err(Failure::Unimplemented) => {}
@@ -65,7 +65,7 @@ async fn fetch_by_any_version<T: Transport>(transport: &T, deadline: Instant) ->
         .with_reason(Reason::SchemaUnavailable))
 }
 
-async fn fetch_by<T: Transport>(transport: &T, path: &'static str, deadline: Instant) -> Result<Vec<u8>, Failure> {
+async fn fetch_by<T: Transport>(transport: &T, path: &'static str, deadline: Instant) -> Result<Bytes, Failure> {
     let head = CallHead {
         path: PathAndQuery::from_static(path),
         content_type: HeaderValue::from_static("application/grpc"),

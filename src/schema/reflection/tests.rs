@@ -214,7 +214,7 @@ fn file(name: &str, imports: &[&str], services: &[&str]) -> Vec<u8> {
     .encode_to_vec()
 }
 
-async fn fetch_soon(fake: &Fake) -> Result<Vec<u8>, Status> {
+async fn fetch_soon(fake: &Fake) -> Result<Bytes, Status> {
     /// A worker may fetch beside other tasks.
     fn is_send<F: Future + Send>(future: F) -> F {
         future
@@ -251,6 +251,22 @@ async fn an_honest_server_gives_a_schema_that_its_files_give() {
         assert!(schema.method("/tidegate.test.v1.Echo/Say").is_some());
         assert_eq!(fake.opened.lock().unwrap().len(), 1);
     }
+}
+
+#[tokio::test]
+async fn the_same_files_are_the_same_set_in_whatever_order_they_come() {
+    let files = files_of(TEST_SET);
+    let all: Vec<_> = files.into_iter().map(|(_, file)| file).collect();
+    let sent_at_once = |files: Vec<Vec<u8>>| {
+        Fake::new(move |turn, _| match turn {
+            0 => Reaction::Answer(services(["tidegate.test.v1.Echo".to_owned()])),
+            _ => Reaction::Answer(file_answer(files.clone())),
+        })
+    };
+    let reversed = all.iter().rev().cloned().collect();
+    let set = fetch_soon(&sent_at_once(all)).await.unwrap();
+    assert_eq!(fetch_soon(&sent_at_once(reversed)).await.unwrap(), set);
+    assert_eq!(fetch_soon(&Fake::honest(TEST_SET)).await.unwrap(), set);
 }
 
 #[tokio::test]
