@@ -218,6 +218,13 @@ impl fmt::Display for OutputError {
 
 impl std::error::Error for OutputError {}
 
+/// A name or a number that a client wrote, cut and escaped; without quotes where there is something to be seen.
+pub(super) fn plain(text: &[u8]) -> String {
+    let quoted = shown(text);
+    let bare = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).filter(|bare| !bare.is_empty());
+    bare.unwrap_or(&quoted).to_owned()
+}
+
 /// What a client wrote, cut and escaped so that it can stand in an error's text.
 pub(super) fn shown(text: &[u8]) -> String {
     const CHARACTERS_MAX: usize = 40;
@@ -246,6 +253,7 @@ mod tests {
     #[test]
     fn what_the_client_wrote_is_cut_and_escaped() {
         assert_eq!(shown(b"a\nb"), "\"a\\nb\"");
+        assert_eq!([plain(b"a\"b\""), plain(b"")], ["a\\\"b\\\"", "\"\""]);
         assert_eq!(shown("ä".repeat(100).as_bytes()).chars().count(), 43);
     }
 }

@@ -7,7 +7,7 @@ use crate::limits::DEPTH_MAX;
 use super::{
     Codec,
     distinct::{Distinct, Key},
-    error::{InputError, shown},
+    error::{InputError, plain, shown},
     plan::{Field, Kind, Plan, Shape, Special},
     protobuf::{close, open, put_bits, put_bytes, put_varint},
     reader::Reader,
@@ -89,7 +89,7 @@ impl<'j> Input<'_, 'j> {
                         }
                         None if typed && *key.decoded() == *b"@type" => self.reader.skip(depth)?,
                         None if self.leave_out() => {
-                            self.reader.skip(depth + 1).map_err(|error| error.within(&segment(&key.decoded())))?;
+                            self.reader.skip(depth + 1).map_err(|error| error.within(&plain(&key.decoded())))?;
                         }
                         None => return Err(unknown(plan, key, offset)),
                     }
@@ -377,14 +377,11 @@ impl<'j> Input<'_, 'j> {
                 return Err(InputError::body(offset, "the key is given twice").at_key(&name.decoded()));
             }
             self.out.push(2 << 3 | field.kind.wire_type());
-            match self.payload(field.kind, field, depth) {
-                Ok(_) => {
-                    close(from, self.out);
-                }
-                Err(error) => {
-                    self.without(error).map_err(|error| error.at_key(&name.decoded()))?;
-                    self.out.truncate(before);
-                }
+            if let Err(error) = self.payload(field.kind, field, depth) {
+                self.without(error).map_err(|error| error.at_key(&name.decoded()))?;
+                self.out.truncate(before);
+            } else {
+                close(from, self.out);
             }
             if !self.reader.another(b'}')? {
                 return Ok(());
@@ -426,13 +423,7 @@ fn find(plan: &Plan, key: Text<'_>, hint: usize) -> Option<usize> {
 #[cold]
 fn unknown(plan: &Plan, key: Text<'_>, offset: usize) -> InputError {
     let text = format!("{} has no such field", plan.name);
-    InputError::body(offset, text).within(&segment(&key.decoded())).of_unknown()
-}
-
-/// A name that the client made up, as part of a path.
-#[cold]
-pub(super) fn segment(name: &[u8]) -> String {
-    shown(name).trim_matches('"').to_owned()
+    InputError::body(offset, text).within(&plain(&key.decoded())).of_unknown()
 }
 
 #[cold]
@@ -442,7 +433,7 @@ pub(super) fn mismatch(offset: usize, expected: &str, got: &[u8]) -> InputError 
 
 #[cold]
 fn mismatch_plain(offset: usize, expected: &str, got: &[u8]) -> InputError {
-    InputError::body(offset, format!("expected {expected}, got {}", shown(got).trim_matches('"')))
+    InputError::body(offset, format!("expected {expected}, got {}", plain(got)))
 }
 
 /// Which fields, and behind them which oneofs, of a message were given.

@@ -1,8 +1,8 @@
 //! JSON text → wire bytes for the messages that have a JSON form of their own. Knows nothing of where the text came from.
 
 use super::{
-    error::InputError,
-    input::{Input, mismatch, segment},
+    error::{InputError, plain},
+    input::{Input, mismatch},
     mask, message_set,
     plan::{Field, Kind, Plan, Shape, Special},
     protobuf::{close, open, put_bits, put_bytes, put_varint},
@@ -157,11 +157,11 @@ impl<'j> Input<'_, 'j> {
                     self.message(plan, depth + 1).map_err(|error| error.within("value"))?;
                 }
                 other if self.leave_out() => {
-                    self.reader.skip(depth + 1).map_err(|error| error.within(&segment(other)))?;
+                    self.reader.skip(depth + 1).map_err(|error| error.within(&plain(other)))?;
                 }
                 other => {
                     let text = "expected no members but \"@type\" and \"value\"";
-                    return Err(InputError::body(at, text).within(&segment(other)).of_unknown());
+                    return Err(InputError::body(at, text).within(&plain(other)).of_unknown());
                 }
             }
             if !self.reader.another(b'}')? {

@@ -48,6 +48,7 @@ pub use bound::{Bound, QueryMode};
 pub use error::{InputError, OutputError, Place};
 pub use plan::{PlanId, Special, special};
 pub use pretty::write as write_pretty;
+pub use query::decode as decode_parameter;
 pub use unknown::{LeftOut, Unknown};
 
 use plan::{Plan, Tables};

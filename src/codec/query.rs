@@ -6,8 +6,8 @@ use super::{
     Codec,
     binding::{Path, resolve},
     bound::Leaf,
-    error::{Flaw, InputError, Place, shown},
-    input::{key_bits, segment},
+    error::{Flaw, InputError, Place, plain, shown},
+    input::key_bits,
     input_special::{append_field, append_text},
     plan::{Field, Kind, PlanId, Shape},
     protobuf::{close, open, put_bits, put_bytes, put_varint},
@@ -27,7 +27,7 @@ pub(super) fn parse(
 ) -> Result<(), InputError> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let place = |parameter: &str| Place::Query { parameter: segment(parameter.as_bytes()) };
+        let place = |parameter: &str| Place::Query { parameter: plain(parameter.as_bytes()) };
         let parameter = decode(name).ok_or_else(|| InputError::new(place(name), NOT_PERCENT))?;
         let value = decode(value).ok_or_else(|| InputError::new(place(&parameter), NOT_PERCENT))?;
         match parameter_leaf(codec, input, &parameter, &value, claims, &mut admit) {
@@ -140,7 +140,7 @@ fn append_map_value(codec: &Codec, field: &Field, text: &[u8], out: &mut Vec<u8>
 
 /// A name or value as `application/x-www-form-urlencoded` has it: `+` is a space; none where a `%` is not followed by
 /// two digits, or the bytes are not UTF-8.
-fn decode(text: &str) -> Option<Cow<'_, str>> {
+pub fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));
     }

@@ -3,7 +3,7 @@
 use crate::limits::DEPTH_MAX;
 
 use super::{
-    error::{InputError, shown},
+    error::{InputError, plain, shown},
     string::{Text, escape_length, plain_length},
 };
 
@@ -66,7 +66,7 @@ impl<'a> Reader<'a> {
                         let text = self.text.get(self.at..probe.at).unwrap_or_default();
                         match text.strip_prefix(b"\"").and_then(|text| text.strip_suffix(b"\"")) {
                             Some(inside) => shown(inside),
-                            None => plainly(text),
+                            None => plain(text),
                         }
                     }
                     Err(error) => return error,
@@ -252,11 +252,6 @@ impl<'a> Reader<'a> {
 
 /// Deepest nesting of objects and arrays in what is passed unread: of each level of messages, a list or map round it.
 const SKIP_DEPTH_MAX: usize = 2 * DEPTH_MAX;
-
-/// A number or a literal name for an error's text, without quotes.
-fn plainly(text: &[u8]) -> String {
-    shown(text).trim_matches('"').to_owned()
-}
 
 fn first_character(rest: &[u8]) -> Option<&[u8]> {
     let length = match rest.first()? {

@@ -207,7 +207,7 @@ pub(super) struct RawRoute {
     /// How replies are written as JSON, unless the request says otherwise.
     #[serde(default)]
     pub(super) output: RawOutput,
-    /// What becomes of JSON fields and query parameters that the request message does not have.
+    /// What becomes of JSON fields, query parameters and names of enum values that the request message does not have.
     #[serde(default)]
     pub(super) unknown_fields: RawUnknownFields,
     /// `Cache-Control` of unary replies to GET for which the upstream sets none, such as `private, max-age=60`.

@@ -160,7 +160,7 @@ pub enum Timeout {
     After(Duration),
 }
 
-/// What becomes of JSON fields and query parameters that the request message does not have.
+/// What becomes of JSON fields, query parameters and names of enum values that the request message does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UnknownFields {
     /// The request is refused.

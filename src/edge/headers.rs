@@ -38,22 +38,26 @@ impl HeaderRules {
     /// The metadata of a call that came in as plain HTTP.
     ///
     /// # Errors
-    /// A `-bin` value that is not base64.
+    /// A name that no metadata can have, a `-bin` value that is not base64, credentials that are given twice.
     pub fn request(&self, headers: &HeaderMap, client: &Client<'_>, id: &RequestId) -> Result<HeaderMap, Status> {
         let mut metadata = HeaderMap::with_capacity(8);
         for (name, value) in headers {
             if self.passes(name) {
-                check_binary(name, "", value)?;
-                metadata.append(name.clone(), value.clone());
+                append(name, name, value, &mut metadata)?;
             } else if let Some(bare) = name.as_str().strip_prefix(METADATA_PREFIX) {
-                let Ok(bare) = HeaderName::from_bytes(bare.as_bytes()) else { continue };
+                let Some(bare) = metadata::name(bare) else {
+                    return Err(invalid(name, "not a name that metadata can have after its prefix"));
+                };
                 // What has a name of its own here comes by that name alone: whoever stands in front and checks or sets
                 // `authorization` knows nothing of a second way in.
                 if !metadata::is_reserved(&bare) && !is_forwarded(&bare) && !self.passes(&bare) {
-                    check_binary(&bare, METADATA_PREFIX, value)?;
-                    metadata.append(bare, value.clone());
+                    append(name, &bare, value, &mut metadata)?;
                 }
             }
+        }
+        if metadata.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+            // Whoever checks them in front may have taken the other.
+            return Err(invalid(&header::AUTHORIZATION, "must be there once"));
         }
         join_cookies(&mut metadata);
         forward(headers, client, id, &mut metadata);
@@ -147,12 +151,24 @@ fn join_cookies(metadata: &mut HeaderMap) {
     }
 }
 
-fn check_binary(name: &HeaderName, prefix: &str, value: &HeaderValue) -> Result<(), Status> {
-    if name.as_str().ends_with("-bin") && metadata::decode_binary(value.as_bytes()).is_none() {
-        let text = format!("header {prefix}{name}: expected base64");
-        return Err(Status::client(Code::InvalidArgument, text).with_reason(Reason::InvalidHeader));
+/// Appends what a header says as metadata of a name; of a `-bin` name each of its values, written in the one way that
+/// every peer reads (gRPC over HTTP/2, "Binary-Header": values may be joined by commas, and padded).
+fn append(sent: &HeaderName, name: &HeaderName, value: &HeaderValue, metadata: &mut HeaderMap) -> Result<(), Status> {
+    if !name.as_str().ends_with("-bin") {
+        metadata.append(name.clone(), value.clone());
+        return Ok(());
+    }
+    for text in value.as_bytes().split(|byte| *byte == b',') {
+        let bytes = metadata::decode_binary(text.trim_ascii()).ok_or_else(|| invalid(sent, "expected base64"))?;
+        metadata.append(name.clone(), metadata::encode_binary(&bytes));
     }
     Ok(())
+}
+
+fn invalid(name: &HeaderName, what: &'static str) -> Status {
+    Status::client(Code::InvalidArgument, format!("header {name}: {what}"))
+        .with_reason(Reason::InvalidHeader)
+        .with_violation(name.as_str(), what)
 }
 
 #[cfg(test)]
@@ -241,10 +257,35 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_value_must_be_base64() {
-        assert!(metadata(&HeaderRules::default(), &CLIENT, &[("grpc-metadata-k-bin", "AAE=")]).is_ok());
-        let refused = metadata(&HeaderRules::default(), &CLIENT, &[("grpc-metadata-k-bin", "*")]).unwrap_err();
-        assert_eq!(refused.message(), "header grpc-metadata-k-bin: expected base64");
+    fn a_binary_value_is_passed_as_every_peer_reads_it() {
+        for (value, expected) in
+            [("AAE=", "k-bin: AAE"), ("AAE", "k-bin: AAE"), ("AA==, AQ", "k-bin: AA\nk-bin: AQ"), ("", "k-bin: ")]
+        {
+            let passed = metadata(&HeaderRules::default(), &CLIENT, &[("grpc-metadata-k-bin", value)]).unwrap();
+            assert!(passed.starts_with(&format!("{expected}\nx-")), "{value}: {passed}");
+        }
+    }
+
+    #[test]
+    fn metadata_that_none_could_be_is_refused() {
+        for (name, value, expected) in [
+            ("grpc-metadata-k-bin", "*", "header grpc-metadata-k-bin: expected base64"),
+            ("grpc-metadata-k-bin", "AAE=====", "header grpc-metadata-k-bin: expected base64"),
+            ("grpc-metadata-k-bin", "AB", "header grpc-metadata-k-bin: expected base64"),
+            ("grpc-metadata-k-bin", "AAE=\u{9}AAE=", "header grpc-metadata-k-bin: expected base64"),
+            ("grpc-metadata-a!b", "", "header grpc-metadata-a!b: not a name that metadata can have after its prefix"),
+            ("grpc-metadata-", "", "header grpc-metadata-: not a name that metadata can have after its prefix"),
+        ] {
+            let refused = metadata(&HeaderRules::default(), &CLIENT, &[(name, value)]).unwrap_err();
+            assert_eq!(refused.message(), expected, "{value}");
+        }
+        let mut headers = HeaderMap::new();
+        for _ in 0..2 {
+            headers.append(header::AUTHORIZATION, HeaderValue::from_static("Bearer a"));
+        }
+        let id = RequestIds::new(1).of(&HeaderMap::new());
+        let refused = HeaderRules::default().request(&headers, &CLIENT, &id).unwrap_err();
+        assert_eq!(refused.message(), "header authorization: must be there once");
     }
 
     #[test]

@@ -1,18 +1,19 @@
 //! Query parameters that are the gateway's own, taken out before the rest is bound to the request.
 
-use percent_encoding::percent_decode_str;
+use crate::codec::decode_parameter;
 
 /// Takes one parameter out of a query string: its value, percent-decoded, and what is left of the query.
 ///
-/// The value is none where the parameter is absent, and `Some(Err)` where it is there twice or not UTF-8.
+/// The value is none where the parameter is absent, and `Some(Err)` where it is there twice or not UTF-8. Its name may be
+/// percent-encoded too: to whoever stands in front it is the same parameter.
 pub fn take_parameter(query: &str, name: &str) -> (Option<Result<String, &'static str>>, String) {
     let (mut value, mut rest) = (None, String::with_capacity(query.len()));
     for pair in query.split('&') {
         match pair.split_once('=').unwrap_or((pair, "")) {
-            (key, text) if key == name => {
+            (key, text) if decode_parameter(key).is_some_and(|key| key == name) => {
                 value = Some(match value {
                     Some(_) => Err("given twice"),
-                    None => decode(text),
+                    None => decode_parameter(text).map(Into::into).ok_or("not percent-encoded UTF-8"),
                 });
             }
             _ if pair.is_empty() => {}
@@ -27,11 +28,6 @@ pub fn take_parameter(query: &str, name: &str) -> (Option<Result<String, &'stati
     (value, rest)
 }
 
-fn decode(text: &str) -> Result<String, &'static str> {
-    let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8().map(Into::into).map_err(|_| "not UTF-8 after percent-decoding")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,7 +40,11 @@ mod tests {
             ("a=1&message=%7B%22x%22%3A+1%7D&b=2", Some(Ok("{\"x\": 1}")), "a=1&b=2"),
             ("message", Some(Ok("")), ""),
             ("message=1&message=2", Some(Err("given twice")), ""),
-            ("message=%ff", Some(Err("not UTF-8 after percent-decoding")), ""),
+            ("message=%ff", Some(Err("not percent-encoded UTF-8")), ""),
+            ("message=%7", Some(Err("not percent-encoded UTF-8")), ""),
+            ("a&mess%61ge=1", Some(Ok("1")), "a"),
+            ("message=1&%6dessage=2", Some(Err("given twice")), ""),
+            ("%zz=1", None, "%zz=1"),
             ("messages=1", None, "messages=1"),
         ] {
             let (taken, left) = take_parameter(query, "message");

@@ -1,24 +1,38 @@
 //! What HTTP/1.1 asks of a request's head and the HTTP library lets pass. Where we and a proxy in front could read a
 //! request differently, neither reading is taken.
 
-use http::{HeaderValue, StatusCode, Version, header, request::Parts};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header, request::Parts};
 
 use crate::status::{Code, Reason, Status};
 
-/// One host, and no transfer coding but `chunked`.
+/// One host, one type of body, one deadline, and no transfer coding but `chunked`.
 ///
 /// # Errors
-/// 400 for the host (RFC 9112 §3.2), 501 for the coding (RFC 9112 §6.1).
+/// 400 for the host (RFC 9112 §3.2) and for what must not be there twice (RFC 9110 §5.3), 501 for the coding
+/// (RFC 9112 §6.1).
 pub fn check_head(head: &Parts) -> Result<(), Status> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    let what = match (hosts.next(), hosts.next()) {
-        (None, _) if head.version == Version::HTTP_11 => "must be there",
-        (_, Some(_)) => "must be there once",
-        _ => return check_coding(head),
-    };
-    Err(Status::client(Code::InvalidArgument, format!("header host: {what}"))
+    if head.version == Version::HTTP_11 && !head.headers.contains_key(header::HOST) {
+        return Err(invalid(&header::HOST, "must be there"));
+    }
+    for name in &ONCE {
+        if head.headers.get_all(name).iter().nth(1).is_some() {
+            return Err(invalid(name, "must be there once"));
+        }
+    }
+    check_coding(head)
+}
+
+const ONCE: [HeaderName; 4] = [
+    header::HOST,
+    header::CONTENT_TYPE,
+    HeaderName::from_static("grpc-timeout"),
+    HeaderName::from_static("x-request-timeout"),
+];
+
+fn invalid(name: &HeaderName, what: &'static str) -> Status {
+    Status::client(Code::InvalidArgument, format!("header {name}: {what}"))
         .with_reason(Reason::InvalidHeader)
-        .with_violation("host", what))
+        .with_violation(name.as_str(), what)
 }
 
 fn check_coding(head: &Parts) -> Result<(), Status> {
@@ -45,6 +59,16 @@ mod tests {
             (Version::HTTP_11, &[("host", "a")][..], None),
             (Version::HTTP_11, &[], Some("header host: must be there")),
             (Version::HTTP_11, &[("host", "a"), ("host", "b")], Some("header host: must be there once")),
+            (
+                Version::HTTP_2,
+                &[("content-type", "text/plain"), ("content-type", "application/json")],
+                Some("header content-type: must be there once"),
+            ),
+            (
+                Version::HTTP_2,
+                &[("grpc-timeout", "1S"), ("grpc-timeout", "9S")],
+                Some("header grpc-timeout: must be there once"),
+            ),
             (Version::HTTP_10, &[], None),
             (Version::HTTP_2, &[], None),
             (Version::HTTP_11, &[("host", "a"), ("transfer-encoding", "Chunked")], None),

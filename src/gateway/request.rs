@@ -136,7 +136,8 @@ impl<'c> Call<'c> {
             "message" => route.is_method_path && dialect::is_safe(&self.head.method),
             _ => route.policy.query_token,
         };
-        let Some(text) = query.as_deref().filter(|text| ours && text.contains(name)) else { return Ok((None, query)) };
+        let may_hold = |text: &&str| ours && (text.contains(name) || text.contains('%'));
+        let Some(text) = query.as_deref().filter(may_hold) else { return Ok((None, query)) };
         let (value, rest) = take_parameter(text, name);
         match value {
             None => Ok((None, query)),
@@ -161,7 +162,9 @@ impl<'c> Call<'c> {
                 .map_err(|_| invalid_parameter("access_token", "not a token"))?;
             // So that nothing prints it.
             value.set_sensitive(true);
-            metadata.entry(header::AUTHORIZATION).or_insert(value);
+            if metadata.insert(header::AUTHORIZATION, value).is_some() {
+                return Err(second_token("the query"));
+            }
         }
         if self.dialect == Dialect::Sse
             && let Some(id) = sse::last_event_id(headers)
@@ -325,6 +328,14 @@ pub(super) fn close_envelope(envelope: &mut [u8], start: usize, bytes_max: usize
         return Err(dialect::DecodeError::TooLarge { max: bytes_max }.into_status());
     }
     Ok(())
+}
+
+/// A token in two places: whoever checked one of them in front knows nothing of the other (RFC 6750 §2).
+pub(super) fn second_token(place: &str) -> Status {
+    let what = format!("{place} gives a token too");
+    Status::client(Code::InvalidArgument, format!("header authorization: {what}"))
+        .with_reason(Reason::InvalidHeader)
+        .with_violation("authorization", what)
 }
 
 fn invalid_parameter(name: &'static str, what: &'static str) -> Status {

@@ -21,7 +21,7 @@ async fn start() -> (Backend, Gateway) {
 
 /// The answer is `google.rpc.Status` with this HTTP status and code, its text and details name every one of `places`.
 #[track_caller]
-fn assert_refused(what: &str, answer: &Whole, status: u16, code: u32, places: &[&str]) {
+pub fn assert_refused(what: &str, answer: &Whole, status: u16, code: u32, places: &[&str]) {
     assert_eq!(answer.status.as_u16(), status, "{what}: {answer:?}");
     assert_eq!(answer.header("content-type").split(';').next(), Some("application/json"), "{what}: {answer:?}");
     let body = answer.json();

@@ -21,4 +21,6 @@ mod matrix;
 mod metadata;
 mod python_backend;
 mod slow_reader;
+mod strictness;
+mod unknown_fields;
 mod upstreams;

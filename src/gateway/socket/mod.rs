@@ -25,7 +25,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use super::{
     record::Record,
     reply::ReplyBody,
-    request::{Call, Opened},
+    request::{Call, Opened, second_token},
     snapshot::Snapshot,
 };
 use crate::{
@@ -55,8 +55,10 @@ pub(super) async fn serve(
         Status::gateway(Code::Unimplemented, "this connection cannot become a WebSocket")
             .with_reason(Reason::UnsupportedByDialect)
     })?;
-    if let Some(authorization) = handshake.authorization() {
-        opened.head.metadata.insert(header::AUTHORIZATION, authorization.clone());
+    if let Some(authorization) = handshake.authorization()
+        && opened.head.metadata.insert(header::AUTHORIZATION, authorization.clone()).is_some()
+    {
+        return Err(second_token("the subprotocol"));
     }
     let mut bound = opened.bind(call)?;
     let first = if opened.message.is_some() || !opened.route.binding.takes_body() {
