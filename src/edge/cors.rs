@@ -96,10 +96,10 @@ impl Cors {
 
     /// Lets an allowed page read the reply.
     pub fn decorate(&self, request: &HeaderMap, check: OriginCheck, reply: &mut HeaderMap) {
-        if check == OriginCheck::Absent {
-            return;
+        // A reply that a cache keeps for one page must not serve another's request, even where this one names no origin.
+        if check != OriginCheck::Absent || !self.origins.is_empty() {
+            reply.append(header::VARY, HeaderValue::from_static("origin"));
         }
-        reply.append(header::VARY, HeaderValue::from_static("origin"));
         let Some(origin) = request.get(header::ORIGIN).filter(|_| check == OriginCheck::Allowed) else { return };
         let allowed = if self.any && !self.credentials { HeaderValue::from_static("*") } else { origin.clone() };
         reply.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);

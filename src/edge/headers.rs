@@ -85,7 +85,9 @@ impl HeaderRules {
     pub fn response(&self, metadata: &HeaderMap, reply: &mut HeaderMap) {
         for (name, value) in metadata {
             let listed = matches!(*name, header::SET_COOKIE | header::LOCATION | header::ETAG | header::CACHE_CONTROL);
-            if listed || self.response.contains(name) {
+            // An answer has one of each, and the first has precedence.
+            let again = matches!(*name, header::LOCATION | header::ETAG) && reply.contains_key(name);
+            if (listed || self.response.contains(name)) && !again {
                 reply.append(name.clone(), value.clone());
             }
         }

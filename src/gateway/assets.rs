@@ -2,11 +2,10 @@
 
 use std::{collections::HashMap, fs, io, path::Path};
 
-use aws_lc_rs::digest;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::reply::ReplyBody;
+use super::{etag, reply::ReplyBody};
 use crate::config::{StaticDir, StaticFiles};
 
 /// All files together, in bytes; they are held in memory.
@@ -69,12 +68,9 @@ impl Assets {
     }
 
     fn add(&mut self, base: &str, name: &str, bytes: &Bytes) {
-        let digest = digest::digest(&digest::SHA256, bytes);
-        let tag = base64_simd::URL_SAFE_NO_PAD.encode_to_string(&digest.as_ref()[..12]);
-        let asset = || Asset {
-            content_type: content_type(name),
-            etag: HeaderValue::from_str(&format!("\"{tag}\"")).unwrap_or(HeaderValue::from_static("\"\"")),
-            bytes: bytes.clone(),
+        let asset = || {
+            let content_type = content_type(name);
+            Asset { etag: etag::strong(&content_type, bytes), content_type, bytes: bytes.clone() }
         };
         if let Some(folder) = name.strip_suffix("index.html") {
             self.files.insert(format!("{base}{folder}"), asset());
@@ -86,12 +82,7 @@ impl Assets {
 impl Asset {
     /// The file, or 304 where the client has it already (RFC 9110 §13.1.2).
     pub(super) fn respond(&self, request: &HeaderMap) -> Response<ReplyBody> {
-        let known = request.get_all(header::IF_NONE_MATCH).iter().any(|tags| {
-            tags.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|tag| {
-                // Compared weakly: a proxy that compresses weakens tags.
-                tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == self.etag.as_bytes()
-            })
-        });
+        let known = etag::is_known(request, &self.etag);
         let mut response = Response::new(if known { ReplyBody::empty() } else { self.bytes.clone().into() });
         let headers = response.headers_mut();
         headers.insert(header::ETAG, self.etag.clone());

@@ -1,6 +1,7 @@
 //! The life of a call. Knows nothing of files and sockets.
 
 mod assets;
+mod etag;
 mod linger;
 mod pass;
 mod record;

@@ -7,10 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{self, Entry},
+};
 use http_body::{Body, Frame, SizeHint};
 
-use super::{pass::Pass, stream::Pump};
+use super::{etag, pass::Pass, stream::Pump};
 
 /// What the server writes to the client. Dropping it cancels the call.
 pub enum ReplyBody {
@@ -75,6 +78,31 @@ impl Body for ReplyBody {
 pub(super) fn mark_as_stream(headers: &mut HeaderMap) {
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// Lets the client keep what it asked for, and sends it nothing that it holds already (RFC 9110 §13.1.2, §15.4.5). What the
+/// upstream says of either has precedence.
+pub(super) fn let_keep(
+    request: &HeaderMap,
+    cache_control: Option<&HeaderValue>,
+    mut response: Response<ReplyBody>,
+) -> Response<ReplyBody> {
+    if let (Some(policy), Entry::Vacant(entry)) = (cache_control, response.headers_mut().entry(header::CACHE_CONTROL)) {
+        entry.insert(policy.clone());
+    }
+    let tag =
+        match (response.headers().get(header::ETAG), response.headers().get(header::CONTENT_TYPE), response.body()) {
+            (Some(tag), ..) => tag.clone(),
+            (None, Some(content_type), ReplyBody::Whole(bytes)) => etag::strong(content_type, bytes),
+            (None, ..) => return response,
+        };
+    if etag::is_known(request, &tag) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = ReplyBody::empty();
+        response.headers_mut().remove(header::CONTENT_TYPE);
+    }
+    response.headers_mut().insert(header::ETAG, tag);
+    response
 }
 
 /// Whether an answer of this status has a body at all (RFC 9110 §15.3.5, §15.3.6, §15.4.5).

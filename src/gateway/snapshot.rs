@@ -58,6 +58,8 @@ pub(super) struct Policy {
     pub(super) headers: HeaderRules,
     pub(super) output: crate::config::OutputSettings,
     unknown_fields: crate::config::UnknownFields,
+    /// Of unary replies to GET for which the upstream sets none.
+    pub(super) cache_control: Option<HeaderValue>,
     pub(super) query_token: bool,
 }
 
@@ -354,6 +356,7 @@ impl Policy {
             headers: HeaderRules::new(&settings.request_headers, &settings.response_headers),
             output: settings.output,
             unknown_fields: settings.unknown_fields,
+            cache_control: settings.cache_control.clone(),
             query_token: settings.query_token,
         }
     }

@@ -1,6 +1,6 @@
 //! One message there, one back: the status is still free when the reply is known.
 
-use http::{Response, header};
+use http::{Response, StatusCode, header};
 
 use super::{
     RequestBody,
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     call::{Transport, UnaryReply},
     codec::OutputError,
-    dialect::{ReplyEncoder, VARY},
+    dialect::{self, ReplyEncoder, VARY},
     edge::response_status,
     status::Status,
 };
@@ -61,10 +61,12 @@ pub(super) fn whole(
     headers.insert(header::VARY, VARY);
     route.policy.headers.response(&upstream.head, headers);
     route.policy.headers.response(&upstream.trailers, headers);
+    record.warn(headers);
     if encoder.is_stream() {
         reply::mark_as_stream(headers);
+    } else if status == StatusCode::OK && dialect::is_safe(&call.head.method) {
+        response = reply::let_keep(&call.head.headers, route.policy.cache_control.as_ref(), response);
     }
-    record.warn(headers);
     record.http_status(response.status());
     record.finish(Ok(()));
     Ok(response)

@@ -9,6 +9,7 @@
 mod backend;
 mod bad_input;
 mod browser;
+mod caching;
 mod cases;
 mod config_errors;
 mod dialects;
