@@ -20,7 +20,7 @@ const BUILTIN: &[&str] = &[
 ];
 
 /// The services of the integration tests' backends.
-const TEST: &[&str] = &["tidegate/test/v1/echo.proto", "tidegate/test/v1/rules.proto"];
+const TEST: &[&str] = &["tidegate/test/v1/echo.proto", "tidegate/test/v1/files.proto", "tidegate/test/v1/rules.proto"];
 
 /// The demo's services, and the error details that they answer with.
 const DEMO: &[&str] = &[

@@ -81,7 +81,9 @@ impl Contenders {
     fn new() -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/codec/order.proto");
         let set = load(&SchemaSource::Protos { files: vec![file], includes: Vec::new() }).unwrap().unwrap();
-        let schema = Schema::merge(&[Source { upstream: 0, name: "bench", set: &set, service_config: &Default::default() }]).unwrap();
+        let schema =
+            Schema::merge(&[Source { upstream: 0, name: "bench", set: &set, service_config: &Default::default() }])
+                .unwrap();
         let codec = Codec::compile(schema.pool());
         let plan = codec.plan_by_name("bench.Order").unwrap();
         let pool = DescriptorPool::decode(&*set).unwrap();

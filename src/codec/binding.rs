@@ -13,6 +13,7 @@ use super::{
     Codec,
     bound::{Bound, QueryMode, message_of},
     error::{Flaw, InputError, OutputError},
+    form::Slot,
     gather::{Found, join},
     output::{self, Output, Stop},
     patch::UpdateMask,
@@ -33,7 +34,8 @@ pub struct Binding {
     response_tags: Box<[Tag]>,
     pub(super) update_mask: Option<UpdateMask>,
     pub(super) unknown_fields: UnknownFields,
-    request_http_body: bool,
+    /// Where the bytes of the body go as they are.
+    pub(super) http_body: Option<Slot>,
     reply_http_body: bool,
 }
 
@@ -128,10 +130,10 @@ impl Binding {
                 Some(resolve(codec, output, name).map_err(|flaw| wrong("response_body", name, &flaw.text()))?)
             }
         };
-        let request_http_body = match &body {
-            Body::None => false,
-            Body::Whole => is_http_body(codec, Some(input)),
-            Body::Field(path) => is_http_body(codec, target(codec, path)),
+        let http_body = match &body {
+            Body::None => None,
+            Body::Whole => is_http_body(codec, Some(input)).then(|| Slot::http_body(Path::new())),
+            Body::Field(path) => is_http_body(codec, target(codec, path)).then(|| Slot::http_body(path.clone())),
         };
         let response_tags = (response.iter().flatten())
             .map(|step| step.field(codec))
@@ -147,7 +149,7 @@ impl Binding {
             response_tags,
             update_mask: None,
             unknown_fields: UnknownFields::Reject,
-            request_http_body,
+            http_body,
             reply_http_body: is_http_body(codec, reply),
         })
     }
@@ -164,7 +166,7 @@ impl Binding {
             response_tags: Box::default(),
             update_mask: None,
             unknown_fields: UnknownFields::Reject,
-            request_http_body: false,
+            http_body: None,
             reply_http_body: false,
         }
     }
@@ -208,7 +210,22 @@ impl Binding {
 
     /// True where what the HTTP body maps to is `google.api.HttpBody`.
     pub fn request_http_body(&self) -> bool {
-        self.request_http_body
+        self.http_body.is_some()
+    }
+
+    /// True where a form can give what the HTTP body maps to.
+    pub fn takes_form(&self, codec: &Codec) -> bool {
+        self.form_root(codec).is_some()
+    }
+
+    /// The message whose fields a form's fields are, and the way to it. Beside a file as the body they are the request's.
+    pub(super) fn form_root(&self, codec: &Codec) -> Option<(&[Step], PlanId)> {
+        match &self.body {
+            Body::None => None,
+            _ if self.http_body.is_some() => Some((&[], self.input)),
+            Body::Whole => (codec.get(self.input).special == Special::None).then_some((&[], self.input)),
+            Body::Field(path) => Some((path, target(codec, path)?)),
+        }
     }
 
     /// True where what the reply maps to is `google.api.HttpBody`.
@@ -335,7 +352,7 @@ fn target(codec: &Codec, path: &Path) -> Option<PlanId> {
     inside(codec, path.last()?.field(codec))
 }
 
-fn is_http_body(codec: &Codec, id: Option<PlanId>) -> bool {
+pub(super) fn is_http_body(codec: &Codec, id: Option<PlanId>) -> bool {
     id.is_some_and(|id| &*codec.get(id).name == "google.api.HttpBody")
 }
 

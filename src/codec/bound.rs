@@ -4,10 +4,11 @@ use super::{
     Codec,
     binding::{Binding, Body, Path, Step},
     error::{InputError, OutputError, Place},
+    form::{Form, Label, Slot},
     input,
     output::{self, Output},
     plan::{GROUP_END, Kind, Plan, PlanId, Shape},
-    protobuf::{Raw, Wire, close, open, put_bytes, put_varint},
+    protobuf::{Raw, Wire, close, open, put_varint},
     query::{self, Claims, append_value},
     unknown::{LeftOut, Unknown},
     validate,
@@ -30,7 +31,7 @@ pub struct Bound {
     /// All leaves as one message.
     whole: Vec<u8>,
     mode: QueryMode,
-    unknown: Unknown,
+    pub(super) unknown: Unknown,
 }
 
 /// One value, which a path or a query gives.
@@ -79,7 +80,7 @@ impl Bound {
             let admit = |path: &Path| admit(binding, mode, path);
             query::parse(codec, binding.input, query, &mut claims, admit, &mut unknown, &mut leaves)?;
         }
-        leaves.sort_by(|a, b| a.path.iter().map(|step| step.place).cmp(b.path.iter().map(|step| step.place)));
+        sort(&mut leaves);
         let mut whole = Vec::new();
         encode(codec, &leaves.iter().collect::<Vec<_>>(), 0, &mut whole);
         Ok(Self { leaves, whole, mode, unknown })
@@ -114,7 +115,7 @@ impl Bound {
                         unknown.read(out, |spare, out| input::field(codec, step.field(codec), json, spare, out))
                     })?;
                     if let Some(mask) = &binding.update_mask
-                        && !self.leaves.iter().any(|leaf| leaf.path.first() == Some(&mask.field))
+                        && !self.gives_mask(mask.field)
                     {
                         mask.append(codec, json, out)?;
                     }
@@ -136,21 +137,37 @@ impl Bound {
         data: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), InputError> {
+        let Some(slot) = &binding.http_body else { return Err(no_body()) };
+        self.file(codec, binding, slot, &Label { content_type, ..Label::default() }, data, out)
+    }
+
+    /// The same with a file, or a piece of one, and what is told of it.
+    ///
+    /// # Errors
+    /// As [`Bound::message`].
+    pub fn file(
+        &self,
+        codec: &Codec,
+        binding: &Binding,
+        slot: &Slot,
+        label: &Label<'_>,
+        data: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), InputError> {
         let from = out.len();
-        let write = |out: &mut Vec<u8>| {
-            for (tag, bytes) in [(1 << 3 | 2, content_type.as_bytes()), (2 << 3 | 2, data)] {
-                if !bytes.is_empty() {
-                    out.push(tag);
-                    put_bytes(bytes, out);
-                }
-            }
-            Ok(())
-        };
-        match &binding.body {
-            Body::None => return Err(no_body()),
-            Body::Whole => write(out)?,
-            Body::Field(path) => within(codec, path, out, |step, out| as_message(codec, step, out, write))?,
-        }
+        slot.write(codec, label, data, |path| self.gives(path), out)?;
+        self.complete(codec, binding, from, out)
+    }
+
+    /// The same where the body is a form.
+    ///
+    /// # Errors
+    /// A value that differs from the path's.
+    pub fn form(&self, codec: &Codec, binding: &Binding, form: Form, out: &mut Vec<u8>) -> Result<(), InputError> {
+        let from = out.len();
+        let mask = binding.update_mask.as_ref();
+        let mask = mask.filter(|mask| binding.http_body.is_none() && !self.gives_mask(mask.field));
+        form.write(codec, binding, mask, out);
         self.complete(codec, binding, from, out)
     }
 
@@ -175,6 +192,15 @@ impl Bound {
             })?,
         }
         self.complete(codec, binding, from, out)
+    }
+
+    /// Whether the URL gives this field.
+    pub(super) fn gives(&self, path: &[Step]) -> bool {
+        self.leaves.iter().any(|leaf| *leaf.path == *path)
+    }
+
+    fn gives_mask(&self, mask: Step) -> bool {
+        self.leaves.iter().any(|leaf| leaf.path.first() == Some(&mask))
     }
 
     /// Joins what the body gave, which stands in `out` behind `from`, with what the URL gives.
@@ -233,7 +259,7 @@ fn no_body() -> InputError {
 }
 
 /// Writes the messages round the last field of a path, and that field by `write`.
-fn within(
+pub(super) fn within(
     codec: &Codec,
     path: &[Step],
     out: &mut Vec<u8>,
@@ -247,7 +273,7 @@ fn within(
 }
 
 /// Writes a message field: its tag, what `write` appends, and its length or end.
-fn as_message(
+pub(super) fn as_message(
     codec: &Codec,
     step: &Step,
     out: &mut Vec<u8>,
@@ -275,8 +301,13 @@ pub(super) fn message_of(codec: &Codec, step: &Step) -> Option<PlanId> {
     }
 }
 
+/// Brings leaves into canonical order; elements of a list stay in theirs.
+pub(super) fn sort(leaves: &mut [Leaf]) {
+    leaves.sort_by(|a, b| a.path.iter().map(|step| step.place).cmp(b.path.iter().map(|step| step.place)));
+}
+
 /// Appends leaves, which are in canonical order and the same down to `level`, as one message.
-fn encode(codec: &Codec, leaves: &[&Leaf], level: usize, out: &mut Vec<u8>) {
+pub(super) fn encode(codec: &Codec, leaves: &[&Leaf], level: usize, out: &mut Vec<u8>) {
     for run in leaves.chunk_by(|a, b| a.path.get(level) == b.path.get(level)) {
         let Some((step, first)) = run.first().and_then(|first| Some((first.path.get(level)?, first))) else { continue };
         if first.path.len() == level + 1 {

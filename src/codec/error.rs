@@ -25,6 +25,8 @@ pub enum Place {
     Message { path: String },
     /// A parameter of the query string.
     Query { parameter: String },
+    /// A field of a form, and where it begins in the body.
+    Form { field: String, offset: usize },
     /// A variable of the path template.
     Path { variable: String },
 }
@@ -36,6 +38,11 @@ impl InputError {
 
     pub(super) fn message(path: impl Into<String>, text: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Place::Message { path: path.into() }, text)
+    }
+
+    /// At a field of a form.
+    pub fn form(field: &str, text: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Place::of_form(field), text)
     }
 
     pub(super) fn body(offset: usize, text: impl Into<Cow<'static, str>>) -> Self {
@@ -88,7 +95,7 @@ impl InputError {
     /// The same where the message is not the whole body but begins at `start` in it.
     #[must_use]
     pub fn starting_at(mut self, start: usize) -> Self {
-        if let Place::Body { offset, .. } = &mut self.0.place {
+        if let Place::Body { offset, .. } | Place::Form { offset, .. } = &mut self.0.place {
             *offset += start;
         }
         self
@@ -100,6 +107,7 @@ impl InputError {
             Place::Body { .. } => Reason::InvalidJson,
             Place::Message { .. } => Reason::InvalidMessage,
             Place::Query { .. } => Reason::InvalidQuery,
+            Place::Form { .. } => Reason::InvalidForm,
             Place::Path { .. } => Reason::InvalidPath,
         };
         let message = self.to_string();
@@ -109,12 +117,17 @@ impl InputError {
 }
 
 impl Place {
+    pub(super) fn of_form(field: &str) -> Self {
+        Self::Form { field: plain(field.as_bytes()), offset: 0 }
+    }
+
     /// The path, the parameter or the variable.
     pub(super) fn name(&self) -> &str {
         match self {
             Self::Body { path: name, .. }
             | Self::Message { path: name }
             | Self::Query { parameter: name }
+            | Self::Form { field: name, .. }
             | Self::Path { variable: name } => name,
         }
     }
@@ -128,6 +141,7 @@ impl fmt::Display for InputError {
             Place::Message { path } if path.is_empty() => f.write_str("message: ")?,
             Place::Message { path } => write!(f, "message: {path}: ")?,
             Place::Query { parameter } => write!(f, "query parameter {parameter}: ")?,
+            Place::Form { field, offset } => write!(f, "form field {field} (byte {offset}): ")?,
             Place::Path { variable } => write!(f, "path variable {variable}: ")?,
         }
         f.write_str(&self.0.text)

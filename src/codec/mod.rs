@@ -5,6 +5,7 @@
 mod binding;
 mod bound;
 mod patch;
+mod form;
 mod query;
 mod input;
 mod input_special;
@@ -37,6 +38,8 @@ mod output_tests;
 #[cfg(test)]
 mod binding_tests;
 #[cfg(test)]
+mod form_tests;
+#[cfg(test)]
 mod oracle_tests;
 
 use buffa_descriptor::{DescriptorPool, MessageIndex};
@@ -46,6 +49,7 @@ use crate::config::OutputSettings;
 pub use binding::{Binding, BindingError, HttpBody};
 pub use bound::{Bound, QueryMode};
 pub use error::{InputError, OutputError, Place};
+pub use form::{Form, Label, Slot};
 pub use plan::{PlanId, Special, special};
 pub use pretty::write as write_pretty;
 pub use query::decode as decode_parameter;

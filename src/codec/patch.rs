@@ -63,6 +63,27 @@ impl UpdateMask {
         Ok(())
     }
 
+    /// The same of paths below the message that the body stands for.
+    pub(super) fn append_paths(&self, codec: &Codec, paths: &[&[Step]], out: &mut Vec<u8>) {
+        out.extend_from_slice(self.field.field(codec).tag());
+        let from = open(out);
+        for path in paths {
+            let prefix = Some(&*self.prefix).filter(|prefix| !prefix.is_empty());
+            let names: Vec<&str> =
+                prefix.into_iter().chain(path.iter().map(|step| &*step.field(codec).proto_name)).collect();
+            self.append_path(names.join(".").as_bytes(), out);
+        }
+        close(from, out);
+    }
+
+    /// One path, unless the URL gives it.
+    fn append_path(&self, path: &[u8], out: &mut Vec<u8>) {
+        if !self.bound.iter().any(|bound| bound.as_bytes() == path) {
+            out.push(1 << 3 | 2);
+            put_bytes(path, out);
+        }
+    }
+
     fn members(
         &self,
         codec: &Codec,
@@ -95,9 +116,8 @@ impl UpdateMask {
                     if field.is_some_and(|field| field.proto_name.starts_with('[')) {
                         return Err(InputError::message(shown(&key), "no update mask can name an extension: give one"));
                     }
-                    if field.is_some() && !self.bound.iter().any(|bound| bound.as_bytes() == &**path) {
-                        out.push(1 << 3 | 2);
-                        put_bytes(path, out);
+                    if field.is_some() {
+                        self.append_path(path, out);
                     }
                     reader.skip(1)?;
                 }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap};
 
 use super::{
     Codec,
-    binding::{Path, resolve},
+    binding::{Path, Step, resolve},
     bound::Leaf,
     error::{Flaw, InputError, Place, plain, shown},
     input::key_bits,
@@ -30,7 +30,7 @@ pub(super) fn parse(
         let place = |parameter: &str| Place::Query { parameter: plain(parameter.as_bytes()) };
         let parameter = decode(name).ok_or_else(|| InputError::new(place(name), NOT_PERCENT))?;
         let value = decode(value).ok_or_else(|| InputError::new(place(&parameter), NOT_PERCENT))?;
-        match parameter_leaf(codec, input, &parameter, &value, claims, &mut admit) {
+        match parameter_leaf(codec, (&[], input), &parameter, &value, claims, &mut admit) {
             Ok(leaf) => leaves.push(leaf),
             Err(flaw) => {
                 let refusal = flaw.at(place(&parameter));
@@ -43,11 +43,12 @@ pub(super) fn parse(
     Ok(())
 }
 
-const NOT_PERCENT: &str = "not percent-encoded UTF-8";
+pub(super) const NOT_PERCENT: &str = "not percent-encoded UTF-8";
 
-fn parameter_leaf(
+/// The value of a parameter, whose name is that of a field of `root`: a message, and the way to it.
+pub(super) fn parameter_leaf(
     codec: &Codec,
-    input: PlanId,
+    root: (&[Step], PlanId),
     parameter: &str,
     value: &str,
     claims: &mut Claims,
@@ -58,7 +59,7 @@ fn parameter_leaf(
         Some((name, key)) if !name.is_empty() && !name.ends_with('.') => (name, Some(key)),
         _ => (parameter, None),
     };
-    let path = resolve(codec, input, name)?;
+    let path = resolve_in(codec, root, name)?;
     let Some(field) = path.last().map(|step| step.field(codec)) else { return Err("no name".into()) };
     if matches!(field.shape, Shape::Map { .. }) != key.is_some() {
         return Err(Flaw::Wrong(match key {
@@ -74,6 +75,12 @@ fn parameter_leaf(
         if is_name { Flaw::Unknown(text) } else { Flaw::Wrong(text) }
     })?;
     Ok(Leaf { path, payload, variable: None })
+}
+
+/// The path of a field of `root`.
+pub(super) fn resolve_in(codec: &Codec, (above, plan): (&[Step], PlanId), name: &str) -> Result<Path, Flaw> {
+    let within = resolve(codec, plan, name)?;
+    Ok(above.iter().copied().chain(within).collect())
 }
 
 /// Appends a field, with its tag, that plain text gives; of a list one element, of a map one entry.
@@ -163,8 +170,12 @@ pub fn decode(text: &str) -> Option<Cow<'_, str>> {
 }
 
 /// What has been given: a singular field, a map's entry, or a oneof, once each.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Claims(HashMap<Vec<u32>, usize>);
+
+/// A field of which all was given, and one of which something was.
+const WHOLE: usize = 0;
+const PART: usize = 1;
 
 impl Claims {
     /// # Errors
@@ -172,8 +183,11 @@ impl Claims {
     pub(super) fn claim(&mut self, codec: &Codec, path: &Path, key: Option<&str>) -> Result<(), String> {
         // Field numbers are positive, so 0 sets a oneof and a map's key apart.
         let mut claim: Vec<u32> = Vec::with_capacity(path.len() + 2);
-        for step in path {
+        for (level, step) in path.iter().enumerate() {
             let field = step.field(codec);
+            if level > 0 {
+                self.claim_part(&claim)?;
+            }
             if let Some(oneof) = field.oneof {
                 let at = [&*claim, &[0, u32::from(oneof)]].concat();
                 if *self.0.entry(at).or_insert(step.place) != step.place {
@@ -186,14 +200,22 @@ impl Claims {
         match (path.last().map(|step| step.field(codec).shape), key) {
             (Some(Shape::List { .. }), _) => return Ok(()),
             (Some(Shape::Map { .. }), Some(key)) => {
+                self.claim_part(&claim)?;
                 claim.push(0);
                 claim.extend(key.bytes().map(u32::from));
             }
             _ => {}
         }
-        match self.0.insert(claim, 0) {
+        match self.0.insert(claim, WHOLE) {
             None => Ok(()),
             Some(_) => Err("given twice".to_owned()),
+        }
+    }
+
+    fn claim_part(&mut self, claim: &[u32]) -> Result<(), String> {
+        match *self.0.entry(claim.to_vec()).or_insert(PART) {
+            PART => Ok(()),
+            _ => Err("given twice".to_owned()),
         }
     }
 }

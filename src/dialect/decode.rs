@@ -9,8 +9,9 @@ use http::{
 };
 use thiserror::Error;
 
-use super::{accept::is_protobuf, json::ValueSplitter, media_type, ndjson::LineSplitter};
+use super::{accept::is_protobuf, json::ValueSplitter, media_type, multipart::Boundary, ndjson::LineSplitter};
 use crate::{
+    codec::{Binding, Codec},
     status::{Code, Reason, Status},
     wire::{Delimited, DelimitedError},
 };
@@ -34,14 +35,18 @@ pub enum BodyKind {
     Raw,
     /// Raw bytes, a message per piece of at most 1 MiB.
     RawPieces,
+    /// The fields of one message, as a form without files sends them.
+    Form,
+    /// Fields and files, as a form sends them.
+    Multipart(Boundary),
 }
 
 impl BodyKind {
     /// Decides from the head.
     ///
     /// # Errors
-    /// 415 for a content type that the method does not take.
-    pub fn of(headers: &HeaderMap, http_body: bool, client_streaming: bool) -> Result<Self, Status> {
+    /// 415 for a content type that the method does not take; 400 for one that is not sound.
+    pub fn of(headers: &HeaderMap, codec: &Codec, binding: &Binding, client_streaming: bool) -> Result<Self, Status> {
         if headers
             .get_all(CONTENT_ENCODING)
             .iter()
@@ -51,11 +56,17 @@ impl BodyKind {
                 "content-encoding: request bodies are taken as they are, not compressed".to_owned(),
             ));
         }
-        if http_body {
-            return Ok(if client_streaming { Self::RawPieces } else { Self::Raw });
+        if binding.request_http_body() {
+            let is_form = media_type(headers, &CONTENT_TYPE).is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART));
+            return Ok(match client_streaming {
+                _ if is_form => Self::Multipart(boundary(headers)?),
+                true => Self::RawPieces,
+                false => Self::Raw,
+            });
         }
-        let sent = headers.contains_key(CONTENT_TYPE);
-        let kind = media_type(headers, &CONTENT_TYPE).filter(|_| is_utf8(headers)).map(str::to_ascii_lowercase);
+        let sent = headers.get(CONTENT_TYPE).map(|value| value.to_str().unwrap_or_default());
+        let kind =
+            media_type(headers, &CONTENT_TYPE).filter(|_| sent.is_some_and(is_utf8)).map(str::to_ascii_lowercase);
         match (kind.as_deref(), client_streaming) {
             (Some("application/x-ndjson" | "application/jsonl"), true) => Ok(Self::Lines),
             (Some("application/json-seq"), true) => Ok(Self::Records),
@@ -63,14 +74,23 @@ impl BodyKind {
             (Some("application/json"), false) => Ok(Self::Json),
             (Some(kind), true) if is_protobuf(kind) => Ok(Self::Delimited),
             (Some(kind), false) if is_protobuf(kind) => Ok(Self::Protobuf),
-            (None, streaming) if !sent => Ok(if streaming { Self::JsonValues } else { Self::Json }),
+            (None, streaming) if sent.is_none() => Ok(if streaming { Self::JsonValues } else { Self::Json }),
+            (Some(MULTIPART), _) if binding.takes_form(codec) => Ok(Self::Multipart(boundary(headers)?)),
+            (Some("application/x-www-form-urlencoded"), false) if binding.takes_form(codec) => Ok(Self::Form),
             (kind, _) => Err(unsupported_media_type(kind.unwrap_or("what was sent"), client_streaming)),
         }
     }
 }
 
+const MULTIPART: &str = "multipart/form-data";
+
 /// An upload of raw bytes becomes messages of at most 1 MiB (PROTOCOLS §2).
-pub(super) const RAW_PIECE_BYTES_MAX: usize = 1 << 20;
+const RAW_PIECE_BYTES_MAX: usize = 1 << 20;
+
+/// Half of what a message may be leaves room for what else is in it.
+pub(super) fn raw_piece_bytes_max(message_bytes_max: usize) -> usize {
+    (message_bytes_max / 2).clamp(1, RAW_PIECE_BYTES_MAX)
+}
 
 /// A request body that cannot be cut into messages.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -81,6 +101,8 @@ pub enum DecodeError {
     Framing { offset: usize, what: &'static str },
     #[error("body (byte {offset}): {what}")]
     Lengths { offset: usize, what: DelimitedError },
+    #[error("form (byte {offset}): {what}")]
+    Form { offset: usize, what: &'static str },
 }
 
 impl DecodeError {
@@ -97,6 +119,9 @@ impl DecodeError {
             Self::Lengths { what, .. } => Status::client(Code::InvalidArgument, text)
                 .with_reason(Reason::InvalidMessage)
                 .with_violation("body", what.to_string()),
+            Self::Form { what, .. } => Status::client(Code::InvalidArgument, text)
+                .with_reason(Reason::InvalidForm)
+                .with_violation("body", what),
         }
     }
 
@@ -124,11 +149,20 @@ pub struct RequestDecoder {
 
 #[derive(Debug)]
 enum Kind {
-    Whole { held: Whole, bytes_max: usize },
+    Whole {
+        held: Whole,
+        bytes_max: usize,
+    },
     Values(ValueSplitter),
     Lines(LineSplitter),
     Delimited(Delimited),
-    Pieces { queue: VecDeque<Bytes>, offset: usize, bytes_max: usize },
+    /// `begun`: some piece was given. An upload of nothing is one empty piece, so that the URL's values reach the backend.
+    Pieces {
+        queue: VecDeque<Bytes>,
+        offset: usize,
+        bytes_max: usize,
+        begun: bool,
+    },
 }
 
 /// A body that mostly arrives in one frame, which is then not copied.
@@ -167,16 +201,19 @@ impl RequestDecoder {
     /// No message may be larger than `bytes_max`.
     pub fn new(kind: BodyKind, bytes_max: usize) -> Self {
         let kind = match kind {
-            BodyKind::Json | BodyKind::Raw | BodyKind::Protobuf => Kind::Whole { held: Whole::default(), bytes_max },
+            BodyKind::Json | BodyKind::Raw | BodyKind::Protobuf | BodyKind::Form | BodyKind::Multipart(_) => {
+                Kind::Whole { held: Whole::default(), bytes_max }
+            }
             BodyKind::JsonValues => Kind::Values(ValueSplitter::new(bytes_max)),
             BodyKind::Lines => Kind::Lines(LineSplitter::new(bytes_max)),
             BodyKind::Records => Kind::Values(ValueSplitter::records(bytes_max)),
             BodyKind::Delimited => Kind::Delimited(Delimited::new(bytes_max)),
-            BodyKind::RawPieces => {
-                // Half of what a message may be leaves room for its content type.
-                let bytes_max = (bytes_max / 2).clamp(1, RAW_PIECE_BYTES_MAX);
-                Kind::Pieces { queue: VecDeque::new(), offset: 0, bytes_max }
-            }
+            BodyKind::RawPieces => Kind::Pieces {
+                queue: VecDeque::new(),
+                offset: 0,
+                bytes_max: raw_piece_bytes_max(bytes_max),
+                begun: false,
+            },
         };
         Self { kind, ended: false }
     }
@@ -229,7 +266,7 @@ impl RequestDecoder {
             Kind::Whole { .. } if !ended => None,
             Kind::Whole { held, .. } => {
                 let bytes = held.take();
-                self.kind = Kind::Pieces { queue: VecDeque::new(), offset: 0, bytes_max: 1 };
+                self.kind = Kind::Pieces { queue: VecDeque::new(), offset: 0, bytes_max: 1, begun: true };
                 return Ok(Some(Piece { offset: 0, bytes }));
             }
             Kind::Values(splitter) => match splitter.next_value()? {
@@ -241,7 +278,15 @@ impl RequestDecoder {
                 found => found,
             },
             Kind::Delimited(delimited) => return next_delimited(delimited, ended),
-            Kind::Pieces { queue, offset, bytes_max } => return Ok(next_raw(queue, offset, *bytes_max)),
+            Kind::Pieces { queue, begun, .. } if queue.is_empty() && ended && !*begun => {
+                *begun = true;
+                return Ok(Some(Piece { offset: 0, bytes: Bytes::new() }));
+            }
+            Kind::Pieces { queue, offset, bytes_max, begun } => {
+                let piece = next_raw(queue, offset, *bytes_max);
+                *begun |= piece.is_some();
+                return Ok(piece);
+            }
         };
         Ok(found.map(|(offset, bytes)| Piece { offset, bytes: bytes.freeze() }))
     }
@@ -267,14 +312,22 @@ fn next_raw(queue: &mut VecDeque<Bytes>, offset: &mut usize, bytes_max: usize) -
 }
 
 /// JSON has no other charset (RFC 8259 §8.1); naming the one that it has does no harm.
-fn is_utf8(headers: &HeaderMap) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut parameters = value.split(';').skip(1).map(str::trim);
+pub(super) fn is_utf8(content_type: &str) -> bool {
+    let mut parameters = content_type.split(';').skip(1).map(str::trim);
     parameters.all(|parameter| match parameter.split_once('=') {
         Some((name, value)) if name.eq_ignore_ascii_case("charset") => {
             value.trim_matches('"').eq_ignore_ascii_case("utf-8")
         }
         _ => true,
+    })
+}
+
+fn boundary(headers: &HeaderMap) -> Result<Boundary, Status> {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    Boundary::of(value).map_err(|what| {
+        Status::client(Code::InvalidArgument, format!("content-type: {what}"))
+            .with_reason(Reason::InvalidHeader)
+            .with_violation("content-type", what)
     })
 }
 
@@ -314,6 +367,13 @@ mod tests {
 
     #[test]
     fn a_body_is_what_its_content_type_says() {
+        let set = include_bytes!(concat!(env!("OUT_DIR"), "/builtin.binpb"));
+        let codec = Codec::compile(&buffa_descriptor::DescriptorPool::decode(set).unwrap());
+        let binding = |name: &str| {
+            let plan = codec.plan_by_name(name).unwrap();
+            Binding::compile(&codec, plan, plan, &[], Some("*"), None).unwrap()
+        };
+        let (message, file) = (binding("google.rpc.Status"), binding("google.api.HttpBody"));
         for (kind, unary, streaming) in [
             ("application/json", Some(BodyKind::Json), Some(BodyKind::JsonValues)),
             ("application/x-ndjson", None, Some(BodyKind::Lines)),
@@ -321,12 +381,13 @@ mod tests {
             ("application/json-seq", None, Some(BodyKind::Records)),
             ("application/x-protobuf", Some(BodyKind::Protobuf), Some(BodyKind::Delimited)),
             ("Application/Protobuf; messageType=a.B", Some(BodyKind::Protobuf), Some(BodyKind::Delimited)),
+            ("application/x-www-form-urlencoded", Some(BodyKind::Form), None),
             ("text/plain", None, None),
         ] {
             let headers = HeaderMap::from_iter([(CONTENT_TYPE, http::HeaderValue::from_static(kind))]);
-            assert_eq!(BodyKind::of(&headers, false, false).ok(), unary, "{kind}");
-            assert_eq!(BodyKind::of(&headers, false, true).ok(), streaming, "{kind}");
-            assert_eq!(BodyKind::of(&headers, true, false).ok(), Some(BodyKind::Raw), "{kind}");
+            assert_eq!(BodyKind::of(&headers, &codec, &message, false).ok(), unary, "{kind}");
+            assert_eq!(BodyKind::of(&headers, &codec, &message, true).ok(), streaming, "{kind}");
+            assert_eq!(BodyKind::of(&headers, &codec, &file, false).ok(), Some(BodyKind::Raw), "{kind}");
         }
     }
 

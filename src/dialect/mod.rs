@@ -3,8 +3,10 @@
 mod accept;
 mod decode;
 mod encode;
+mod form;
 pub mod grpc;
 mod json;
+pub mod multipart;
 mod ndjson;
 mod refusal;
 pub mod sse;
@@ -15,6 +17,7 @@ use http::{HeaderMap, Method, Version, header, request::Parts};
 pub use accept::{VARY, output_settings, sends_protobuf};
 pub use decode::{BodyKind, DecodeError, Piece, RequestDecoder};
 pub use encode::{End, ReplyEncoder};
+pub use form::{FormError, FormReader};
 pub use refusal::{ErrorFormat, error_json, refuse};
 pub use sse::Retry;
 

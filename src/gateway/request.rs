@@ -18,9 +18,9 @@ use super::{
 };
 use crate::{
     call::CallHead,
-    codec::{Bound, InputError, QueryMode},
+    codec::{Bound, Form, InputError, QueryMode},
     config::Timeout,
-    dialect::{self, BodyKind, Dialect, RequestDecoder, grpc, sse},
+    dialect::{self, BodyKind, Dialect, FormError, FormReader, RequestDecoder, grpc, sse},
     edge::{Client, OriginCheck, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
     status::{Code, Reason, Status},
     upstream::Pool,
@@ -216,19 +216,20 @@ impl<'c> Call<'c> {
     ) -> Result<Bytes, Status> {
         let binding = &opened.route.binding;
         let sent = if binding.takes_body() && opened.message.is_none() && !dialect::is_safe(&self.head.method) {
-            let kind = BodyKind::of(&self.head.headers, binding.request_http_body(), opened.route.client_streaming)?;
+            let codec = &self.snapshot.codec;
+            let kind = BodyKind::of(&self.head.headers, codec, binding, opened.route.client_streaming)?;
             Some((kind, self.read_whole(body, kind, opened.head.deadline).await?))
-        } else if body.is_end_stream() {
-            None
         } else {
-            // A body where none belongs: read, so that it can be refused unless it is empty.
-            let bytes = self.read_whole(body, BodyKind::Json, opened.head.deadline).await?;
-            if !bytes.is_empty() && binding.takes_body() {
-                return Err(Status::client(Code::InvalidArgument, "the URL gives the message, so there is no body")
-                    .with_reason(Reason::InvalidMessage)
-                    .with_violation("body", "there is none with this verb"));
+            // A body where none belongs is refused unless it is empty, which only its end may tell.
+            let told = body.is_end_stream() || body.size_hint().lower() > 0;
+            let is_empty = match told {
+                true => body.is_end_stream(),
+                false => self.read_whole(body, BodyKind::Json, opened.head.deadline).await?.is_empty(),
+            };
+            if !is_empty {
+                return Err(unwanted_body(binding.takes_body()));
             }
-            Some((BodyKind::Json, bytes)).filter(|(_, bytes)| !bytes.is_empty())
+            None
         };
         let mut envelope = Vec::with_capacity(128 + sent.as_ref().map_or(0, |(_, bytes)| bytes.len()));
         let start = wire::open_envelope(&mut envelope);
@@ -238,6 +239,16 @@ impl<'c> Call<'c> {
             }
             Some((BodyKind::Protobuf | BodyKind::Delimited, bytes)) => {
                 bound.protobuf(&self.snapshot.codec, binding, bytes, &mut envelope)
+            }
+            Some((BodyKind::Form, bytes)) => Form::urlencoded(&self.snapshot.codec, binding, bound, bytes)
+                .and_then(|form| bound.form(&self.snapshot.codec, binding, form, &mut envelope)),
+            Some((BodyKind::Multipart(boundary), bytes)) => {
+                let mut form = FormReader::new(*boundary, false, self.snapshot.limits.request_message_bytes_max);
+                form.push(bytes.clone());
+                form.end();
+                form.next_message(&self.snapshot.codec, binding, bound, &mut envelope)
+                    .map_err(FormError::into_status)?;
+                Ok(())
             }
             Some((_, bytes)) => {
                 let body = (!bytes.is_empty()).then_some(&**bytes);
@@ -336,6 +347,13 @@ pub(super) fn second_token(place: &str) -> Status {
     Status::client(Code::InvalidArgument, format!("header authorization: {what}"))
         .with_reason(Reason::InvalidHeader)
         .with_violation("authorization", what)
+}
+
+fn unwanted_body(is_by_verb: bool) -> Status {
+    let text = if is_by_verb { "the URL gives the message, so there is no body" } else { "this method takes no body" };
+    Status::client(Code::InvalidArgument, text)
+        .with_reason(Reason::InvalidMessage)
+        .with_violation("body", "there is none")
 }
 
 fn invalid_parameter(name: &'static str, what: &'static str) -> Status {

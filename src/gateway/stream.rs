@@ -66,7 +66,7 @@ async fn begin<B: RequestBody>(
     record.left_out(&bound.take_left_out());
     let pool = call.pool(route)?;
     let (up, replies) = if route.client_streaming && route.binding.takes_body() {
-        let kind = BodyKind::of(&call.head.headers, route.binding.request_http_body(), true)?;
+        let kind = BodyKind::of(&call.head.headers, &call.snapshot.codec, &route.binding, true)?;
         let (requests, replies) = pool.open(opened.head).await?;
         (Some(Up::new(call, kind, body, requests, bound)), replies)
     } else {
@@ -207,13 +207,17 @@ impl Pump {
     fn respond(mut self: Box<Self>, route: &Route, head: StreamHead) -> Response<ReplyBody> {
         let status = response_status(&head.metadata).filter(|status| has_body(*status)).unwrap_or_default();
         self.record.http_status(status);
+        let is_stream = self.encoder.is_stream();
         let mut response = Response::new(());
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, head.content_type);
         headers.insert(header::VARY, VARY);
         route.policy.headers.response(&head.metadata, headers);
-        mark_as_stream(headers);
+        // A download is no stream of news: where the upstream says how long it keeps, it may be kept.
+        if is_stream || !headers.contains_key(header::CACHE_CONTROL) {
+            mark_as_stream(headers);
+        }
         self.record.warn(headers);
         response.map(|()| ReplyBody::Stream(self))
     }

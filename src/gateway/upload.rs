@@ -18,25 +18,32 @@ use super::{
 };
 use crate::{
     call::{Closed, Requests},
-    codec::Bound,
-    dialect::{BodyKind, DecodeError, RequestDecoder},
+    codec::{Binding, Bound, Codec},
+    dialect::{BodyKind, DecodeError, FormError, FormReader, RequestDecoder},
     limits::COALESCE_BYTES,
     status::Status,
     upstream::Upload,
-    wire::open_envelope,
+    wire::{PREFIX_BYTES, open_envelope},
 };
 
 /// The request stream: the client's body, cut into messages and sent up as the upstream takes them.
 pub(super) struct Up {
     body: UnsyncBoxBody<Bytes, BodyError>,
-    decoder: RequestDecoder,
+    source: Source,
     requests: Upload,
     bound: Bound,
-    content_type: Option<String>,
-    /// The messages come in protobuf.
-    binary: bool,
     message_bytes_max: usize,
     body_ended: bool,
+}
+
+/// What makes messages of the body.
+enum Source {
+    Values(RequestDecoder),
+    /// Messages in protobuf.
+    Binary(RequestDecoder),
+    /// Raw bytes, and the content type that goes with the first of them.
+    Raw(RequestDecoder, String),
+    Form(Box<FormReader>),
 }
 
 impl Up {
@@ -48,16 +55,16 @@ impl Up {
         bound: Bound,
     ) -> Self {
         let message_bytes_max = call.snapshot.limits.request_message_bytes_max;
-        Self {
-            body: body.map_err(Into::into).boxed_unsync(),
-            decoder: RequestDecoder::new(kind, message_bytes_max),
-            requests,
-            bound,
-            content_type: (kind == BodyKind::RawPieces).then(|| call.content_type().to_owned()),
-            binary: kind == BodyKind::Delimited,
-            message_bytes_max,
-            body_ended: false,
-        }
+        let source = match kind {
+            BodyKind::Multipart(boundary) => Source::Form(Box::new(FormReader::new(boundary, true, message_bytes_max))),
+            BodyKind::RawPieces => {
+                Source::Raw(RequestDecoder::new(kind, message_bytes_max), call.content_type().to_owned())
+            }
+            BodyKind::Delimited => Source::Binary(RequestDecoder::new(kind, message_bytes_max)),
+            kind => Source::Values(RequestDecoder::new(kind, message_bytes_max)),
+        };
+        let body = body.map_err(Into::into).boxed_unsync();
+        Self { body, source, requests, bound, message_bytes_max, body_ended: false }
     }
 
     /// Moves what can be moved; ready when the request stream is over.
@@ -84,12 +91,12 @@ impl Up {
             match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
-                        self.decoder.push(data).map_err(DecodeError::into_status)?;
+                        self.source.push(data)?;
                     }
                 }
                 Some(Err(cause)) => return Poll::Ready(Err(broken_body(cause))),
                 None => {
-                    self.decoder.end();
+                    self.source.end();
                     self.body_ended = true;
                 }
             }
@@ -100,18 +107,62 @@ impl Up {
     fn batch(&mut self, snapshot: &Snapshot, route: &Route, record: &mut Record) -> Result<Vec<u8>, Status> {
         let mut batch = Vec::new();
         while batch.len() < COALESCE_BYTES {
-            let Some(piece) = self.decoder.next_piece().map_err(DecodeError::into_status)? else { break };
             let start = open_envelope(&mut batch);
-            match &self.content_type {
-                Some(kind) => self.bound.http_body(&snapshot.codec, &route.binding, kind, &piece.bytes, &mut batch),
-                None if self.binary => self.bound.protobuf(&snapshot.codec, &route.binding, &piece.bytes, &mut batch),
-                None => self.bound.message(&snapshot.codec, &route.binding, Some(&piece.bytes), &mut batch),
+            if !self.source.next_message(&snapshot.codec, &route.binding, &mut self.bound, &mut batch)? {
+                batch.truncate(start);
+                break;
             }
-            .map_err(|error| error.starting_at(piece.offset).into_status())?;
             close_envelope(&mut batch, start, self.message_bytes_max)?;
             record.left_out(&self.bound.take_left_out());
-            record.request_message(piece.bytes.len());
+            record.request_message(batch.len() - start - PREFIX_BYTES);
         }
         Ok(batch)
+    }
+}
+
+impl Source {
+    fn push(&mut self, piece: Bytes) -> Result<(), Status> {
+        match self {
+            Self::Values(decoder) | Self::Binary(decoder) | Self::Raw(decoder, _) => {
+                decoder.push(piece).map_err(DecodeError::into_status)
+            }
+            Self::Form(reader) => {
+                reader.push(piece);
+                Ok(())
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        match self {
+            Self::Values(decoder) | Self::Binary(decoder) | Self::Raw(decoder, _) => decoder.end(),
+            Self::Form(reader) => reader.end(),
+        }
+    }
+
+    /// Appends the next message; false where more has to arrive, or all was given.
+    fn next_message(
+        &mut self,
+        codec: &Codec,
+        binding: &Binding,
+        bound: &mut Bound,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Status> {
+        let decoder = match self {
+            Self::Form(reader) => {
+                return reader.next_message(codec, binding, bound, out).map_err(FormError::into_status);
+            }
+            Self::Values(decoder) | Self::Binary(decoder) | Self::Raw(decoder, _) => decoder,
+        };
+        let Some(piece) = decoder.next_piece().map_err(DecodeError::into_status)? else { return Ok(false) };
+        match self {
+            Self::Raw(_, content_type) => {
+                bound.http_body(codec, binding, &std::mem::take(content_type), &piece.bytes, out)
+            }
+            Self::Binary(_) => bound.protobuf(codec, binding, &piece.bytes, out),
+            Self::Values(_) | Self::Form(_) => bound.message(codec, binding, Some(&piece.bytes), out),
+        }
+        .map_err(|error| error.starting_at(piece.offset).into_status())?;
+        Ok(true)
     }
 }

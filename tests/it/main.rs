@@ -13,10 +13,12 @@ mod caching;
 mod cases;
 mod config_errors;
 mod dialects;
+mod forms;
 mod harness;
 mod proto;
 
 mod harness_checks;
+mod large_files;
 mod lifecycle;
 mod matrix;
 mod metadata;
@@ -24,4 +26,5 @@ mod python_backend;
 mod slow_reader;
 mod strictness;
 mod unknown_fields;
+mod uploads;
 mod upstreams;

@@ -20,7 +20,7 @@ use crate::proto::{All, FailReq, HttpBody, Msg, Seen, StreamReq, Sum, echo_serve
 
 #[derive(Clone, Debug, Default)]
 pub struct EchoService {
-    /// Messages that `Down` has handed to the connection.
+    /// Messages that `Down` and `DownloadStream` have handed to the connection.
     pub sent: Arc<AtomicU64>,
 }
 
@@ -269,10 +269,12 @@ impl Echo for EchoService {
     async fn download_stream(&self, request: Request<StreamReq>) -> Reply<Self::DownloadStreamStream> {
         let (script, request) = (Head::of(&request).script, request.into_inner());
         let count = if request.count == 0 { 3 } else { request.count.unsigned_abs() };
+        let sent = self.sent.clone();
         let chunks = tokio_stream::iter(0..=count).then(move |index| {
-            let script = script.clone();
+            let (script, sent) = (script.clone(), sent.clone());
             async move {
                 script.reach(index).await?;
+                sent.fetch_add(1, Ordering::Relaxed);
                 Ok((index < count).then(|| body("text/plain", &format!("chunk{index}\n"), request.size)))
             }
         });
@@ -286,14 +288,21 @@ impl Echo for EchoService {
     }
 
     async fn upload_stream(&self, request: Request<Streaming<HttpBody>>) -> Reply<Sum> {
+        let head = Head::of(&request);
         let mut requests = request.into_inner();
-        let mut sum = Sum::default();
-        while let Some(chunk) = requests.message().await? {
+        let (mut sum, mut count) = (Sum::default(), 0);
+        head.script.reach(count).await?;
+        while !head.script.answers(count)
+            && let Some(chunk) = requests.message().await?
+        {
+            head.messages.saw(&chunk.content_type);
             sum.count += 1;
             sum.bytes += i64::try_from(chunk.data.len()).expect("fits");
             if sum.joined.is_empty() {
                 sum.joined = chunk.content_type;
             }
+            count += 1;
+            head.script.reach(count).await?;
         }
         Ok(Response::new(sum))
     }

@@ -112,6 +112,11 @@ impl Backend {
         }
     }
 
+    /// The next call, where one has come.
+    pub fn try_call(&mut self) -> Option<SeenCall> {
+        self.calls.try_recv().ok()
+    }
+
     /// Nothing was called since the last question.
     pub fn assert_not_called(&mut self) {
         if let Ok(call) = self.calls.try_recv() {
@@ -119,7 +124,7 @@ impl Backend {
         }
     }
 
-    /// Messages of `Down` that were handed to connections.
+    /// Messages of `Down` and `DownloadStream` that were handed to connections.
     pub fn messages_sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }

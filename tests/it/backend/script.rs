@@ -8,6 +8,7 @@ use tonic::Status;
 ///
 /// - `hang@N`: nothing more, ever
 /// - `fail@N=CODE`: the status, with details and trailers
+/// - `answer@N`: the reply, though more may come (of `UploadStream`)
 /// - `big@N=BYTES`: that message carries so many bytes of data
 /// - `await-half-close`: replies only once the request stream has ended, and says `bye` at the end
 #[derive(Clone, Debug, Default)]
@@ -45,6 +46,11 @@ impl Script {
             std::future::pending::<()>().await;
         }
         Ok(())
+    }
+
+    /// Whether the reply is due now.
+    pub fn answers(&self, count: u32) -> bool {
+        self.at("answer", count).is_some()
     }
 
     /// How many bytes of data the message carries.

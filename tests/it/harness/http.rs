@@ -214,6 +214,22 @@ impl Upload {
         }
     }
 
+    /// The same, once the peer's window has room for it.
+    pub async fn send_paced(&mut self, mut piece: Bytes) -> bool {
+        while let (Self::H2(stream), false) = (&mut *self, piece.is_empty()) {
+            stream.reserve_capacity(piece.len());
+            let Some(Ok(room)) = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await else { return false };
+            if stream.send_data(piece.split_to(room.min(piece.len())), false).is_err() {
+                return false;
+            }
+        }
+        match self {
+            Self::H1(Some(pieces)) => pieces.send(Ok(piece)).await.is_ok(),
+            Self::H1(None) => false,
+            Self::H2(_) => true,
+        }
+    }
+
     /// The end of the body.
     pub fn finish(&mut self) {
         match self {
