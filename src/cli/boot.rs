@@ -48,11 +48,11 @@ pub(super) enum BootError {
 }
 
 impl BootError {
-    fn config(error: impl fmt::Display) -> Self {
+    pub(super) fn config(error: impl fmt::Display) -> Self {
         Self::Config(error.to_string())
     }
 
-    fn run(error: impl fmt::Display) -> Self {
+    pub(super) fn run(error: impl fmt::Display) -> Self {
         Self::Run(error.to_string())
     }
 
@@ -83,6 +83,20 @@ pub(super) fn say(text: &str) {
 /// Everything that can be told without asking an upstream.
 pub(super) fn check(settings: &Settings) -> Result<(), BootError> {
     Schemas::load(settings)?.snapshot(settings).map(drop).map_err(BootError::Config)
+}
+
+/// What would be served, asking upstreams once for the schemas that only they can tell.
+pub(super) fn snapshot(settings: &Settings) -> Result<Snapshot, BootError> {
+    let mut schemas = Schemas::load(settings)?;
+    let clusters = settings.upstreams.iter().map(Cluster::new).collect::<Result<Vec<_>, _>>();
+    let control = runtime::Builder::new_current_thread().enable_all().build().map_err(BootError::run)?;
+    let _guard = control.enter();
+    let pools: Vec<Pool> = clusters.map_err(BootError::config)?.into_iter().map(Pool::new).collect();
+    control.block_on(schemas.fetch_missing(settings, &pools, REFLECTION_TIMEOUT));
+    match schemas.problems(settings).as_slice() {
+        [] => schemas.snapshot(settings).map_err(BootError::Config),
+        problems => Err(BootError::Config(problems.join("\n"))),
+    }
 }
 
 /// Serves until a signal ends it. `ready` is called with the listeners' URLs once their lines are printed.

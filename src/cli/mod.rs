@@ -1,7 +1,11 @@
-//! The commands of the binary: serve, demo, check.
+//! The commands of the binary: serve, demo, check, routes, explain, openapi.
 
 mod boot;
 mod demo;
+mod explain;
+mod listener;
+mod openapi;
+mod routes;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -29,10 +33,25 @@ enum Command {
         /// The configuration file.
         file: PathBuf,
     },
+    /// Print every path that is served, and where it leads.
+    Routes(routes::Routes),
+    /// Tell what becomes of a request: its rule, its message, its upstream; or why there is none.
+    Explain(explain::Explain),
+    /// Print the OpenAPI 3.1 document of what is served.
+    Openapi(openapi::OpenApi),
 }
 
 #[derive(Debug, Args)]
 struct Serve {
+    #[command(flatten)]
+    source: Source,
+    #[command(flatten)]
+    addresses: Addresses,
+}
+
+/// What is served.
+#[derive(Debug, Args)]
+struct Source {
     /// The configuration file (YAML; docs/config.md).
     #[arg(long, short, value_name = "FILE", conflicts_with_all = ["upstreams", "descriptor_set"])]
     config: Option<PathBuf>,
@@ -42,12 +61,10 @@ struct Serve {
     /// A serialized FileDescriptorSet, instead of asking the upstream by reflection.
     #[arg(long, value_name = "FILE")]
     descriptor_set: Option<PathBuf>,
-    #[command(flatten)]
-    addresses: Addresses,
 }
 
 /// Where to listen; beside a configuration file, only `--workers` and `--admin` may be given, and override it.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Addresses {
     /// TLS address, with a development certificate; port 0 lets the system choose.
     #[arg(long, value_name = "ADDR")]
@@ -65,28 +82,31 @@ struct Addresses {
 
 /// Runs the command; the exit code is 2 for a configuration that cannot be served.
 pub fn run(cli: Cli) -> ExitCode {
+    let done = |()| ExitCode::SUCCESS;
     let outcome = match cli.command {
-        Command::Serve(serve) => serve.settings().and_then(|settings| boot::serve(&settings, |_| ())),
-        Command::Demo(addresses) => demo::run(&addresses),
-        Command::Check { file } => check(&file),
+        Command::Serve(serve) => serve.settings().and_then(|settings| boot::serve(&settings, |_| ())).map(done),
+        Command::Demo(addresses) => demo::run(&addresses).map(done),
+        Command::Check { file } => check(&file).map(done),
+        Command::Routes(routes) => routes.run().map(done),
+        Command::Explain(explain) => explain.run(),
+        Command::Openapi(openapi) => openapi.run().map(done),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => error.report(),
     }
 }
 
 impl Serve {
     fn settings(&self) -> Result<Settings, BootError> {
-        let Some(file) = &self.config else {
-            let quick = self.addresses.quick(self.upstreams.clone(), self.descriptor_set.clone());
-            return Ok(config::quick(&quick)?);
-        };
+        if self.source.config.is_none() {
+            return self.source.settings(&self.addresses);
+        }
         if self.addresses.listen.is_some() || self.addresses.listen_plain.is_some() {
             let text = "--listen and --listen-plain do not go with --config: the file says where to listen";
             return Err(BootError::Config(text.to_owned()));
         }
-        let mut settings = config::load(file)?;
+        let mut settings = self.source.settings(&self.addresses)?;
         if let Some(workers) = self.addresses.workers {
             settings.workers = workers.into();
         }
@@ -94,6 +114,15 @@ impl Serve {
             settings.admin = Some(admin);
         }
         Ok(settings)
+    }
+}
+
+impl Source {
+    fn settings(&self, addresses: &Addresses) -> Result<Settings, BootError> {
+        Ok(match &self.config {
+            Some(file) => config::load(file)?,
+            None => config::quick(&addresses.quick(self.upstreams.clone(), self.descriptor_set.clone()))?,
+        })
     }
 }
 

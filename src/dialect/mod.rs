@@ -41,6 +41,9 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    pub const ALL: [Self; 7] =
+        [Self::Json, Self::Ndjson, Self::JsonSeq, Self::Protobuf, Self::Sse, Self::WebSocket, Self::Grpc];
+
     /// Decides from the request's head alone, before anything else can fail, so that every refusal is told in the
     /// caller's own tongue.
     pub fn classify(head: &Parts) -> Self {

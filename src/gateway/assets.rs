@@ -68,10 +68,7 @@ impl Assets {
     }
 
     fn add(&mut self, base: &str, name: &str, bytes: &Bytes) {
-        let asset = || {
-            let content_type = content_type(name);
-            Asset { etag: etag::strong(&content_type, bytes), content_type, bytes: bytes.clone() }
-        };
+        let asset = || Asset::new(content_type(name), bytes.clone());
         if let Some(folder) = name.strip_suffix("index.html") {
             self.files.insert(format!("{base}{folder}"), asset());
         }
@@ -80,6 +77,11 @@ impl Assets {
 }
 
 impl Asset {
+    pub(super) fn new(content_type: HeaderValue, bytes: Bytes) -> Self {
+        let etag = etag::strong(&content_type, &bytes);
+        Self { content_type, etag, bytes }
+    }
+
     /// The file, or 304 where the client has it already (RFC 9110 §13.1.2).
     pub(super) fn respond(&self, request: &HeaderMap) -> Response<ReplyBody> {
         let known = etag::is_known(request, &self.etag);

@@ -2,7 +2,10 @@
 
 mod assets;
 mod etag;
+mod explain;
 mod linger;
+mod listing;
+mod openapi;
 mod pass;
 mod record;
 mod reply;
@@ -32,6 +35,9 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 pub use assets::Assets;
+pub use explain::Explained;
+pub use listing::Listed;
+pub use openapi::OPENAPI_PATH;
 pub use reply::{Broken, ReplyBody};
 pub use snapshot::{Snapshot, SnapshotError};
 
@@ -132,6 +138,12 @@ impl Gateway {
             Ok(Begun::Call(opened)) => opened,
             Ok(Begun::Answered(response)) => return record.answered(response.map(|()| ReplyBody::empty())),
             Ok(Begun::Asset(asset)) => return record.answered(asset.respond(&call.head.headers)),
+            Ok(Begun::OpenApi(document)) => {
+                return match openapi::document(call.snapshot, document).await {
+                    Ok(asset) => record.answered(asset.respond(&call.head.headers)),
+                    Err(status) => reject(call, None, &mut record, &status),
+                };
+            }
             Err(status) => return reject(call, None, &mut record, &status),
         };
         let route = opened.route;

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     BodyError, RequestBody, Worker,
     assets::Asset,
+    openapi::Document,
     record::Record,
     snapshot::{Route, Snapshot, Target},
 };
@@ -45,6 +46,7 @@ pub(super) enum Begun<'c> {
     /// Answered by the head alone.
     Answered(Response<()>),
     Asset(&'c Asset),
+    OpenApi(&'c Document),
     Call(Opened<'c>),
 }
 
@@ -71,6 +73,7 @@ impl<'c> Call<'c> {
         }
         let (route, captures) = match self.snapshot.find(self.dialect, self.head)? {
             Target::Asset(asset) => return Ok(Begun::Asset(asset)),
+            Target::OpenApi(document) => return Ok(Begun::OpenApi(document)),
             Target::Route { route, captures } => (route, captures),
         };
         record.route(route.index);

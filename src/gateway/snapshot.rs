@@ -3,11 +3,15 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts, uri::PathAndQuery};
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use super::assets::{Asset, Assets};
+use super::{
+    assets::{Asset, Assets},
+    openapi::{Document, OPENAPI_PATH},
+};
 use crate::{
     codec::{Binding, Codec},
     config::{Location, RouteMatch, RoutePolicy, Settings, Timeout},
@@ -15,7 +19,7 @@ use crate::{
     edge::{Cors, HeaderRules},
     limits::Limits,
     route::{self, Found, Table, TableBuilder, Template},
-    schema::{Method as SchemaMethod, Schema, SchemaError, Source, UpstreamSchema},
+    schema::{HttpRule, Method as SchemaMethod, MethodId, Schema, SchemaError, Source, UpstreamSchema},
     status::{Code, Reason, Status},
 };
 
@@ -32,6 +36,10 @@ pub struct Snapshot {
     prefixes: Vec<(String, u32)>,
     upstreams: Vec<String>,
     assets: Arc<Assets>,
+    /// The upstreams' descriptor sets, for what is not kept of them otherwise.
+    pub(super) sets: Vec<Bytes>,
+    /// None: not served.
+    document: Option<Document>,
 }
 
 /// One way to a method.
@@ -51,6 +59,15 @@ pub(super) struct Route {
     pub(super) policy: Arc<Policy>,
 }
 
+/// A route, and what it was made of.
+pub(super) struct Way<'s> {
+    pub(super) route: &'s Route,
+    /// None: services that no schema knows pass through.
+    pub(super) method: Option<(MethodId, &'s SchemaMethod)>,
+    /// None: `/pkg.Service/Method`.
+    pub(super) rule: Option<(usize, &'s HttpRule)>,
+}
+
 /// What the configuration says of a method.
 #[derive(Debug, Default)]
 pub(super) struct Policy {
@@ -61,12 +78,15 @@ pub(super) struct Policy {
     /// Of unary replies to GET for which the upstream sets none.
     pub(super) cache_control: Option<HeaderValue>,
     pub(super) query_token: bool,
+    /// As it was given, for whoever asks.
+    pub(super) settings: RoutePolicy,
 }
 
 /// Where a request leads.
 pub(super) enum Target<'s, 'p> {
     Route { route: &'s Route, captures: SmallVec<[Cow<'p, str>; 4]> },
     Asset(&'s Asset),
+    OpenApi(&'s Document),
 }
 
 /// A configuration and schemas that do not fit together.
@@ -124,7 +144,18 @@ impl Snapshot {
             routes,
             prefixes,
             assets,
+            sets: schemas.iter().filter_map(|schema| schema.set.clone()).collect(),
+            document: settings.openapi.then(Document::default),
         })
+    }
+
+    /// All routes, in their order.
+    pub(super) fn ways(&self) -> impl Iterator<Item = Way<'_>> {
+        let methods = || (0..).map(MethodId).zip(self.schema.methods());
+        let rules =
+            methods().flat_map(|method| method.1.rules.iter().enumerate().map(move |rule| (Some(method), Some(rule))));
+        let made_of = methods().map(|method| (Some(method), None)).chain(rules).chain(std::iter::repeat((None, None)));
+        self.routes.iter().zip(made_of).map(|(route, (method, rule))| Way { route, method, rule })
     }
 
     /// The method's and the upstream's name of a route.
@@ -162,6 +193,12 @@ impl Snapshot {
             return self.find_grpc(path);
         }
         route::check_path(path).map_err(route::PathError::into_status)?;
+        if let Some(document) = self.document.as_ref().filter(|_| path == OPENAPI_PATH) {
+            return match Asset::answers(&head.method) {
+                true => Ok(Target::OpenApi(document)),
+                false => Err(method_not_allowed(&[Method::GET, Method::HEAD])),
+            };
+        }
         if let Some(route) = self.schema.method(path).and_then(|method| self.route(method.0)) {
             let allowed = route.method_path_verbs(dialect);
             return match allowed.contains(&head.method) {
@@ -213,7 +250,7 @@ impl Snapshot {
 
 impl Route {
     /// The verbs of `/pkg.Service/Method`: GET where following a link may make the call, POST always.
-    fn method_path_verbs(&self, dialect: Dialect) -> &'static [Method] {
+    pub(super) fn method_path_verbs(&self, dialect: Dialect) -> &'static [Method] {
         const SAFE: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
         const UNSAFE: &[Method] = &[Method::POST];
         const SOCKET: &[Method] = &[Method::GET];
@@ -243,12 +280,7 @@ impl Builder<'_> {
         self.push(method, binding, policy, true);
     }
 
-    fn rule(
-        &mut self,
-        method: &SchemaMethod,
-        rule: &crate::schema::HttpRule,
-        policy: Arc<Policy>,
-    ) -> Result<(), SnapshotError> {
+    fn rule(&mut self, method: &SchemaMethod, rule: &HttpRule, policy: Arc<Policy>) -> Result<(), SnapshotError> {
         let (location, selector) = (|| method.locate(rule, self.sources), method.full_name());
         let template = Template::parse(&rule.template)
             .map_err(|cause| SnapshotError::Template { location: location(), selector: selector.clone(), cause })?
@@ -358,6 +390,7 @@ impl Policy {
             unknown_fields: settings.unknown_fields,
             cache_control: settings.cache_control.clone(),
             query_token: settings.query_token,
+            settings: settings.clone(),
         }
     }
 }

@@ -130,6 +130,7 @@ impl<'a> Writer<'a> {
             _ if rule.method.client_streaming => {
                 content.insert("application/json", Schema::array(schema()).into());
                 content.insert("application/x-ndjson", schema().described("One message on each line.").into());
+                content.insert("application/json-seq", schema().described("One message in each record.").into());
             }
             _ => drop(content.insert("application/json", schema().into())),
         }

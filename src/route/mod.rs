@@ -3,6 +3,7 @@
 
 mod build;
 mod captures;
+mod near;
 mod path;
 mod table;
 mod template;
@@ -11,6 +12,7 @@ mod tests;
 
 pub use build::{AmbiguousRules, TableBuilder};
 pub use captures::Captures;
+pub use near::{Difference, Distance, SEGMENT, distance};
 pub use path::{PathError, PathFault, check_path};
 pub use table::{Found, Table};
 pub use template::{Segment, Template, TemplateError, TemplateFault, Variable};

@@ -1,0 +1,100 @@
+//! `tidegate routes`: every path that is served, as a table or as JSON.
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Addresses, Source,
+    boot::{self, BootError, say},
+};
+use crate::{
+    config::{Settings, StaticFiles},
+    gateway::{Listed, OPENAPI_PATH},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Routes {
+    #[command(flatten)]
+    source: Source,
+    /// As a JSON array, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Routes {
+    pub(super) fn run(&self) -> Result<(), BootError> {
+        let settings = self.source.settings(&Addresses::default())?;
+        let mut routes = boot::snapshot(&settings)?.list();
+        routes.extend(own(&settings));
+        routes.sort_by(|a, b| (&a.path, &a.verbs).cmp(&(&b.path, &b.verbs)));
+        say(&if self.json { as_json(&routes) } else { as_table(&routes) });
+        Ok(())
+    }
+}
+
+/// What the gateway answers by itself.
+fn own(settings: &Settings) -> Vec<Listed> {
+    let own = |path: String, kind: &'static str| Listed {
+        verbs: vec!["GET".to_owned()],
+        path,
+        method: String::new(),
+        kind,
+        dialects: Vec::new(),
+        upstream: String::new(),
+        policy: Vec::new(),
+    };
+    let assets = settings.assets.iter().map(|dir| match &dir.files {
+        StaticFiles::Dir(_) | StaticFiles::Embedded(_) => own(format!("{}**", dir.path), "static files"),
+    });
+    let document = settings.openapi.then(|| own(OPENAPI_PATH.to_owned(), "OpenAPI document"));
+    assets.chain(document).collect()
+}
+
+fn as_json(routes: &[Listed]) -> String {
+    let route = |route: &Listed| {
+        let policy: Map<String, Value> =
+            route.policy.iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into())).collect();
+        json!({
+            "verbs": route.verbs,
+            "path": route.path,
+            "method": route.method,
+            "kind": route.kind,
+            "dialects": route.dialects,
+            "upstream": route.upstream,
+            "policy": policy,
+        })
+    };
+    let routes: Vec<Value> = routes.iter().map(route).collect();
+    format!("{:#}\n", Value::from(routes))
+}
+
+fn as_table(routes: &[Listed]) -> String {
+    let mut rows = vec![["VERB", "PATH", "METHOD", "KIND", "DIALECTS", "UPSTREAM", "POLICY"].map(str::to_owned)];
+    rows.extend(routes.iter().map(|route| {
+        [
+            route.verbs.join(","),
+            route.path.clone(),
+            route.method.clone(),
+            route.kind.to_owned(),
+            route.dialects.join(","),
+            route.upstream.clone(),
+            policy_text(route),
+        ]
+    }));
+    let mut table = String::new();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 7] = std::array::from_fn(width);
+    for row in &rows {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        table.push_str(line.trim_end());
+        table.push('\n');
+    }
+    table
+}
+
+/// `key=value`, with blanks between.
+pub(super) fn policy_text(route: &Listed) -> String {
+    let pairs: Vec<String> = route.policy.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(" ")
+}

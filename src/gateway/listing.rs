@@ -1,0 +1,120 @@
+//! What a snapshot serves, for people and programs that ask. Knows nothing of how it is printed.
+
+use std::time::Duration;
+
+use http::Method;
+
+use super::snapshot::{Route, Snapshot, Way};
+use crate::{
+    config::{OutputSettings, Timeout, UnknownFields},
+    dialect::Dialect,
+};
+
+/// One way to a method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// `GET`, `*` for any. HEAD goes with GET.
+    pub verbs: Vec<String>,
+    /// A path template, `/pkg.Service/Method`, or the prefix of services that pass through with `*` behind it.
+    pub path: String,
+    /// `pkg.Service/Method`, or the prefix.
+    pub method: String,
+    pub kind: &'static str,
+    pub dialects: Vec<&'static str>,
+    pub upstream: String,
+    /// What the configuration says of it, by its keys; without what is left as it is.
+    pub policy: Vec<(&'static str, String)>,
+}
+
+impl Snapshot {
+    /// Every way to a method, in the order of the schema: `/pkg.Service/Method` first, then the rules.
+    pub fn list(&self) -> Vec<Listed> {
+        self.ways().map(|way| self.listed(&way)).collect()
+    }
+
+    pub(super) fn listed(&self, way: &Way<'_>) -> Listed {
+        let Way { route, .. } = way;
+        let (name, upstream) = self.names(route.index);
+        let (verbs, path) = match (way.method, way.rule) {
+            (_, Some((_, rule))) => (vec![rule.verb.to_string()], rule.template.clone()),
+            (Some(_), None) => {
+                let verbs = route.method_path_verbs(Dialect::Json).iter().filter(|verb| **verb != Method::HEAD);
+                (verbs.map(Method::to_string).collect(), route.path.to_string())
+            }
+            (None, None) => (vec![Method::POST.to_string()], format!("/{name}")),
+        };
+        Listed {
+            verbs,
+            path,
+            method: name.to_owned(),
+            kind: if way.method.is_some() { kind(route) } else { "pass-through" },
+            dialects: Dialect::ALL.into_iter().filter(|own| self.carries(*own, way)).map(Dialect::name).collect(),
+            upstream: upstream.to_owned(),
+            policy: self.policy(route),
+        }
+    }
+
+    /// Whether a route can be called in a dialect.
+    fn carries(&self, dialect: Dialect, way: &Way<'_>) -> bool {
+        let Way { route, method, rule } = way;
+        match dialect {
+            Dialect::Grpc => rule.is_none(),
+            _ if method.is_none() => false,
+            Dialect::Protobuf => route.binding.reply_is_message(&self.codec),
+            dialect => dialect.carries(route.client_streaming),
+        }
+    }
+
+    fn policy(&self, route: &Route) -> Vec<(&'static str, String)> {
+        let settings = &route.policy.settings;
+        let is_unary = !route.client_streaming && !route.server_streaming;
+        let timeout = match settings.timeout {
+            Timeout::After(limit) => seconds(limit),
+            Timeout::Default if is_unary => seconds(self.limits.unary_timeout),
+            Timeout::Default | Timeout::None => "none".to_owned(),
+        };
+        let unknown_fields = match settings.unknown_fields {
+            UnknownFields::Reject => "",
+            UnknownFields::Observe => "observe",
+            UnknownFields::Ignore => "ignore",
+        };
+        let cache_control = settings.cache_control.as_ref().map_or("", |value| value.to_str().unwrap_or_default());
+        let mut policy = vec![
+            ("timeout", timeout),
+            ("output", output(settings.output)),
+            ("unknown_fields", unknown_fields.to_owned()),
+            ("cache_control", cache_control.to_owned()),
+            ("request_headers", settings.request_headers.join(",")),
+            ("response_headers", settings.response_headers.join(",")),
+            ("query_token", if settings.query_token { "true".to_owned() } else { String::new() }),
+        ];
+        policy.retain(|(_, value)| !value.is_empty());
+        policy
+    }
+}
+
+fn kind(route: &Route) -> &'static str {
+    match (route.client_streaming, route.server_streaming) {
+        (false, false) => "unary",
+        (false, true) => "server stream",
+        (true, false) => "client stream",
+        (true, true) => "bidirectional",
+    }
+}
+
+fn output(settings: OutputSettings) -> String {
+    let OutputSettings { defaults, enum_numbers, proto_names, int64_numbers, pretty } = settings;
+    let named = [
+        ("defaults", defaults),
+        ("enum_numbers", enum_numbers),
+        ("proto_names", proto_names),
+        ("int64_numbers", int64_numbers),
+        ("pretty", pretty),
+    ];
+    let set: Vec<&str> = named.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+    set.join(",")
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{}s", duration.as_secs_f64())
+}

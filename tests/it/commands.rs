@@ -1,0 +1,88 @@
+//! What `tidegate routes` and `tidegate explain` print, as the fixtures of `tests/data/commands` have it: each begins with
+//! commands (`$ explain …`), below which stands what they print and their exit code. `UPDATE=1` writes that anew.
+
+use std::{env, fs, path::Path};
+
+use crate::harness::{Gateway, process::Process};
+
+const CONFIG: &str = "tests/data/commands/tidegate.yaml";
+
+#[tokio::test]
+async fn routes_are_listed_for_people() {
+    check("routes.txt").await;
+}
+
+#[tokio::test]
+async fn requests_are_explained() {
+    check("explain.txt").await;
+}
+
+#[tokio::test]
+async fn routes_are_listed_for_programs() {
+    let (code, printed) = run(&words("routes --json")).await;
+    assert_eq!(code, 0, "{printed}");
+    let routes: Vec<serde_json::Value> = serde_json::from_str(&printed).expect("JSON");
+    let of = |path: &str| routes.iter().find(|route| route["path"] == path).expect(path);
+    assert_eq!(
+        *of("/v1/rooms/{room}:chat"),
+        serde_json::json!({
+            "verbs": ["POST"],
+            "path": "/v1/rooms/{room}:chat",
+            "method": "demo.chat.v1.Chat/Join",
+            "kind": "bidirectional",
+            "dialects": ["json", "ndjson", "json-seq", "protobuf", "websocket"],
+            "upstream": "demo",
+            "policy": {
+                "timeout": "none",
+                "output": "defaults,proto_names",
+                "unknown_fields": "ignore",
+                "query_token": "true",
+            },
+        })
+    );
+    assert_eq!(of("/demo.liker.v1.Liker/ListPosts")["verbs"], serde_json::json!(["GET", "POST"]));
+    assert_eq!(of("/other.*")["dialects"], serde_json::json!(["grpc"]));
+}
+
+async fn check(fixture: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/commands").join(fixture);
+    let expected = fs::read_to_string(&path).expect("the fixture is there");
+    let mut found = String::new();
+    for command in expected.lines().filter_map(|line| line.strip_prefix("$ ")) {
+        let (code, printed) = run(&words(command)).await;
+        found += &format!("$ {command}\n{printed}= {code}\n\n");
+    }
+    assert!(found.contains("= 0"), "no command succeeds: {found}");
+    if env::var_os("UPDATE").is_some() {
+        fs::write(&path, &found).expect("the fixture can be written");
+        return;
+    }
+    assert!(found == expected, "other than in {}:\n{found}", path.display());
+}
+
+/// The exit code, and both outputs.
+async fn run(words: &[String]) -> (i32, String) {
+    let mut command = Gateway::command();
+    command.args(words).args(["--config", CONFIG]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let mut process = Process::start(&mut command, "cargo builds it");
+    let code = process.exit().await.code().expect("no signal ends it");
+    process.stdout.ended().await;
+    process.stderr.ended().await;
+    let lines = process.stdout.all().into_iter().chain(process.stderr.all());
+    (code, lines.map(|line| line + "\n").collect())
+}
+
+/// The words of a command; quotes keep blanks.
+fn words(command: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut is_quoted = false;
+    for character in command.chars() {
+        match (character, words.last_mut()) {
+            ('\'', _) => is_quoted = !is_quoted,
+            (' ', _) if !is_quoted => words.push(String::new()),
+            (other, Some(word)) => word.push(other),
+            (_, None) => {}
+        }
+    }
+    words
+}
