@@ -23,13 +23,15 @@ pub struct Admin {
     pub ready: Arc<dyn Fn() -> Readiness + Send + Sync>,
     /// The exposition text of all metrics (OpenMetrics where it ends in `# EOF`, else Prometheus 0.0.4).
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What is known of every upstream's schema, in JSON.
+    pub schemas: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 /// Whether calls can be answered, and what is in the way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
     pub ready: bool,
-    /// One sentence each, as `upstream liker: no schema yet`.
+    /// One sentence each, as `upstream liker: no schema yet`. Some are in nobody's way.
     pub problems: Vec<String>,
 }
 
@@ -95,7 +97,7 @@ async fn serve(tcp: TcpStream, admin: Admin, drain: Drain) {
 }
 
 fn answer(method: &Method, path: &str, admin: &Admin, drain: &Drain) -> Response<Full<Bytes>> {
-    if !matches!(path, "/" | "/livez" | "/readyz" | "/metrics") {
+    if !matches!(path, "/" | "/livez" | "/readyz" | "/metrics" | "/schemas") {
         return text(StatusCode::NOT_FOUND, "there is no such page; / lists them\n");
     }
     if method != Method::GET && method != Method::HEAD {
@@ -107,6 +109,7 @@ fn answer(method: &Method, path: &str, admin: &Admin, drain: &Drain) -> Response
         "/livez" => text(StatusCode::OK, "ok"),
         "/readyz" => readyz((admin.ready)(), drain.is_draining()),
         "/metrics" => metrics((admin.metrics)()),
+        "/schemas" => response(StatusCode::OK, "application/json", (admin.schemas)()),
         _ => text(StatusCode::OK, INDEX),
     }
 }
@@ -115,11 +118,12 @@ fn readyz(mut readiness: Readiness, draining: bool) -> Response<Full<Bytes>> {
     if draining {
         readiness.problems.insert(0, "draining: the process is about to end".into());
     }
-    if readiness.ready && !draining {
+    if readiness == (Readiness { ready: true, problems: Vec::new() }) {
         return text(StatusCode::OK, "ok");
     }
-    let body = json!({ "ready": false, "problems": readiness.problems }).to_string();
-    response(StatusCode::SERVICE_UNAVAILABLE, "application/json", body)
+    let ready = readiness.ready && !draining;
+    let body = json!({ "ready": ready, "problems": readiness.problems }).to_string();
+    response(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, "application/json", body)
 }
 
 fn metrics(exposition: String) -> Response<Full<Bytes>> {
@@ -147,6 +151,7 @@ Tidegate admin
 
 /livez    ok while the process runs
 /readyz   ok while calls can be answered, else what is in the way
+/schemas  what is known of every upstream's schema
 /metrics  every metric, in the text format of OpenMetrics
 ";
 
@@ -178,8 +183,11 @@ mod tests {
 
     fn start(readiness: Readiness, exposition: &'static str) -> (SocketAddr, Drain) {
         let drain = Drain::new();
-        let admin =
-            Admin { ready: Arc::new(move || readiness.clone()), metrics: Arc::new(move || exposition.to_owned()) };
+        let admin = Admin {
+            ready: Arc::new(move || readiness.clone()),
+            metrics: Arc::new(move || exposition.to_owned()),
+            schemas: Arc::new(|| r#"{"upstreams":[]}"#.to_owned()),
+        };
         let address = spawn("127.0.0.1:0".parse().unwrap(), admin, drain.clone()).unwrap();
         (address, drain)
     }
@@ -197,6 +205,8 @@ mod tests {
             ("GET /readyz?verbose", "200 OK", "\r\n\r\nok"),
             ("GET /metrics", "200 OK", "content-type: application/openmetrics-text; version=1.0.0; charset=utf-8"),
             ("GET /metrics", "200 OK", "a_total 1\n# EOF\n"),
+            ("GET /schemas", "200 OK", "content-type: application/json"),
+            ("GET /schemas", "200 OK", r#"{"upstreams":[]}"#),
             ("GET /", "200 OK", "/readyz"),
             ("HEAD /livez", "200 OK", "content-length: 2"),
             ("GET /metrics/", "404 Not Found", "no such page"),
@@ -224,6 +234,18 @@ mod tests {
     }
 
     #[test]
+    fn a_problem_that_is_in_nobodys_way_is_told_all_the_same() {
+        let problems = vec!["upstream liker: the new schema is refused".to_owned()];
+        let (address, _drain) = start(Readiness { ready: true, problems }, "");
+        let answer = get(address, "GET /readyz");
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(
+            answer.ends_with(r#"{"problems":["upstream liker: the new schema is refused"],"ready":true}"#),
+            "{answer}"
+        );
+    }
+
+    #[test]
     fn while_it_drains_the_process_is_alive_but_not_ready_and_then_nobody_listens() {
         let (address, drain) = start(ready(), "");
         let in_flight = drain.hold();
@@ -246,7 +268,8 @@ mod tests {
     fn a_taken_address_is_named() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let admin = Admin { ready: Arc::new(ready), metrics: Arc::new(String::new) };
+        let (metrics, schemas) = (Arc::new(String::new), Arc::new(String::new));
+        let admin = Admin { ready: Arc::new(ready), metrics, schemas };
         let error = spawn(address, admin, Drain::new()).unwrap_err();
         assert!(error.to_string().starts_with(&format!("the admin server cannot listen on {address}: ")), "{error}");
     }

@@ -1,5 +1,5 @@
-//! From settings to a running gateway: what is known is loaded and compiled before any port is bound; what only
-//! upstreams can tell (reflection) is asked for beside the running gateway, again and again until it is known.
+//! From settings to a running gateway: what files tell is loaded and compiled before any port is bound; what only
+//! upstreams can tell is waited for a little while, and comes in beside the running gateway otherwise.
 
 use std::{
     fmt,
@@ -12,31 +12,24 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use futures_util::{StreamExt, stream::FuturesUnordered};
 use hyper::service::service_fn;
-use tokio::{
-    runtime,
-    time::{Instant, sleep},
-};
+use tokio::runtime::{self, Runtime};
 
+use super::schemas::{Keeper, Report, Schemas};
 use crate::{
     admin::{self, Admin, Readiness},
-    config::{ConfigErrors, SchemaSource, Settings},
+    config::{ConfigErrors, Settings},
     drain::Drain,
-    gateway::{Assets, Gateway, Snapshot},
-    schema::{self, ServiceConfig, UpstreamSchema},
+    gateway::{Gateway, Snapshot},
     server::{self, Server},
     telemetry::{self, Telemetry},
     upstream::{Cluster, Pool},
 };
 
-/// How long one attempt to fetch a schema by reflection may take.
-const REFLECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the start waits for upstreams' schemas before it serves without those that are missing.
 const FIRST_ROUND: Duration = Duration::from_secs(3);
-/// The first pause before a schema is asked for again, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
+/// The same for a command that only looks at them.
+const ONLY_ROUND: Duration = Duration::from_secs(10);
 
 /// Why there is nothing to serve.
 #[derive(Debug)]
@@ -82,30 +75,25 @@ pub(super) fn say(text: &str) {
 
 /// Everything that can be told without asking an upstream.
 pub(super) fn check(settings: &Settings) -> Result<(), BootError> {
-    Schemas::load(settings)?.snapshot(settings).map(drop).map_err(BootError::Config)
+    Schemas::load(settings).map(drop)
 }
 
 /// What would be served, asking upstreams once for the schemas that only they can tell.
-pub(super) fn snapshot(settings: &Settings) -> Result<Snapshot, BootError> {
-    let mut schemas = Schemas::load(settings)?;
-    let clusters = settings.upstreams.iter().map(Cluster::new).collect::<Result<Vec<_>, _>>();
-    let control = runtime::Builder::new_current_thread().enable_all().build().map_err(BootError::run)?;
-    let _guard = control.enter();
-    let pools: Vec<Pool> = clusters.map_err(BootError::config)?.into_iter().map(Pool::new).collect();
-    control.block_on(schemas.fetch_missing(settings, &pools, REFLECTION_TIMEOUT));
-    match schemas.problems(settings).as_slice() {
-        [] => schemas.snapshot(settings).map_err(BootError::Config),
-        problems => Err(BootError::Config(problems.join("\n"))),
-    }
+pub(super) fn snapshot(settings: &Settings) -> Result<Arc<Snapshot>, BootError> {
+    let schemas = Schemas::load(settings)?;
+    let clusters = clusters(settings)?;
+    let (snapshot, report) = (schemas.snapshot(), schemas.report());
+    let (control, mut keeper) = keep(schemas, &clusters)?;
+    control.block_on(keeper.first_round(ONLY_ROUND));
+    let Readiness { ready, problems } = report.load().readiness();
+    if ready { Ok(snapshot.load_full()) } else { Err(BootError::Config(problems.join("\n"))) }
 }
 
 /// Serves until a signal ends it. `ready` is called with the listeners' URLs once their lines are printed.
 pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Result<(), BootError> {
     telemetry::init_logs();
-    let mut schemas = Schemas::load(settings)?;
-    let clusters =
-        settings.upstreams.iter().map(Cluster::new).collect::<Result<Vec<_>, _>>().map_err(BootError::config)?;
-    schemas.snapshot(settings).map_err(BootError::Config)?;
+    let schemas = Schemas::load(settings)?;
+    let clusters = clusters(settings)?;
     let telemetry = Arc::new(Telemetry::new(settings));
     let drain = Drain::new();
     let server = Server::bind(settings).map_err(|error| match error.is_configuration() {
@@ -115,18 +103,15 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
 
     let connections = server.connections();
     telemetry.watch_connections(Box::new(move || connections.open()));
+    let (snapshot, report) = (schemas.snapshot(), schemas.report());
+    let told = report.clone();
+    telemetry.watch_schemas(Box::new(move || told.load().records()));
 
-    let control = runtime::Builder::new_current_thread().enable_all().build().map_err(BootError::run)?;
-    let _guard = control.enter();
-    let pools: Vec<Pool> = clusters.iter().cloned().map(Pool::new).collect();
-    control.block_on(schemas.fetch_missing(settings, &pools, FIRST_ROUND));
-    let snapshot = Arc::new(ArcSwap::from_pointee(schemas.snapshot(settings).map_err(BootError::Config)?));
-    let problems = Arc::new(ArcSwap::from_pointee(schemas.problems(settings)));
-    drop(_guard);
+    let (control, mut keeper) = keep(schemas, &clusters)?;
+    control.block_on(keeper.first_round(FIRST_ROUND));
 
-    let urls = say_addresses(&server, settings, &problems, &telemetry, &drain)?;
+    let urls = say_addresses(&server, settings, &report, &telemetry, &drain)?;
     server::on_signals(drain.clone()).map_err(BootError::run)?;
-    let keeper = Keeper { settings: settings.clone(), schemas, pools, snapshot: snapshot.clone(), problems };
     thread::Builder::new()
         .name("schemas".to_owned())
         .spawn(move || control.block_on(keeper.run()))
@@ -150,10 +135,24 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
     served
 }
 
+fn clusters(settings: &Settings) -> Result<Vec<Arc<Cluster>>, BootError> {
+    settings.upstreams.iter().map(Cluster::new).collect::<Result<_, _>>().map_err(BootError::config)
+}
+
+/// The keeper, and the runtime that it belongs to.
+fn keep(schemas: Schemas, clusters: &[Arc<Cluster>]) -> Result<(Runtime, Keeper), BootError> {
+    let control = runtime::Builder::new_current_thread().enable_all().build().map_err(BootError::run)?;
+    let keeper = {
+        let _inside = control.enter();
+        schemas.keep(clusters)?
+    };
+    Ok((control, keeper))
+}
+
 fn say_addresses(
     server: &Server,
     settings: &Settings,
-    problems: &Arc<ArcSwap<Vec<String>>>,
+    report: &Arc<ArcSwap<Report>>,
     telemetry: &Arc<Telemetry>,
     drain: &Drain,
 ) -> Result<Vec<String>, BootError> {
@@ -161,131 +160,15 @@ fn say_addresses(
         server.addresses().into_iter().map(|(scheme, address)| format!("{scheme}://{address}")).collect();
     let mut lines: String = urls.iter().map(|url| format!("listening {url}\n")).collect();
     if let Some(address) = settings.admin {
-        let (problems, telemetry) = (problems.clone(), telemetry.clone());
+        let (readiness, schemas, telemetry) = (report.clone(), report.clone(), telemetry.clone());
         let admin = Admin {
-            ready: Arc::new(move || {
-                let problems = problems.load().as_ref().clone();
-                Readiness { ready: problems.is_empty(), problems }
-            }),
+            ready: Arc::new(move || readiness.load().readiness()),
             metrics: Arc::new(move || telemetry.metrics_text()),
+            schemas: Arc::new(move || schemas.load().json()),
         };
         let address = admin::spawn(address, admin, drain.clone()).map_err(BootError::run)?;
         lines += &format!("admin http://{address}\n");
     }
     say(&lines);
     Ok(urls)
-}
-
-/// What is known of each upstream's schema.
-struct Schemas {
-    known: Vec<UpstreamSchema>,
-    /// Why a set is missing, by upstream.
-    faults: Vec<Option<String>>,
-    assets: Arc<Assets>,
-}
-
-impl Schemas {
-    fn load(settings: &Settings) -> Result<Self, BootError> {
-        let load = |upstream: &crate::config::Upstream| {
-            let wrong = |error: &dyn fmt::Display| BootError::Config(format!("upstream {}: {error}", upstream.name));
-            let set = schema::load(&upstream.schema).map_err(|error| wrong(&error))?;
-            let service_config = ServiceConfig::load(&upstream.service_config).map_err(|errors| wrong(&errors))?;
-            Ok::<_, BootError>(UpstreamSchema { set, service_config: Arc::new(service_config) })
-        };
-        let known = settings.upstreams.iter().map(load).collect::<Result<Vec<_>, _>>()?;
-        let assets = Assets::load(&settings.assets).map_err(BootError::config)?;
-        Ok(Self { faults: vec![None; known.len()], known, assets: Arc::new(assets) })
-    }
-
-    fn snapshot(&self, settings: &Settings) -> Result<Snapshot, String> {
-        Snapshot::build(settings, &self.known, self.assets.clone()).map_err(|error| error.to_string())
-    }
-
-    fn is_missing(&self, settings: &Settings, index: usize) -> bool {
-        settings.upstreams[index].schema == SchemaSource::Reflection && self.known[index].set.is_none()
-    }
-
-    /// Asks every upstream whose schema is missing; true where one became known.
-    async fn fetch_missing(&mut self, settings: &Settings, pools: &[Pool], patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
-        let missing = (0..self.known.len()).filter(|index| self.is_missing(settings, *index));
-        let mut asked: FuturesUnordered<_> = missing
-            .map(|index| async move { (index, schema::reflection::fetch(&pools[index], deadline).await) })
-            .collect();
-        let mut found = false;
-        let mut answers = Vec::new();
-        while let Some(answer) = asked.next().await {
-            answers.push(answer);
-        }
-        drop(asked);
-        for (index, answer) in answers {
-            let name = &settings.upstreams[index].name;
-            match answer {
-                Ok(set) => found |= self.accept(settings, index, set.into()),
-                Err(status) => {
-                    tracing::warn!(upstream = %name, cause = ?status.cause(), "schema by reflection: {status}");
-                    self.faults[index] =
-                        Some(format!("upstream {name}: its schema could not be fetched by reflection: {status}"));
-                }
-            }
-        }
-        found
-    }
-
-    /// Takes a schema that fits those already known.
-    fn accept(&mut self, settings: &Settings, index: usize, set: Bytes) -> bool {
-        self.known[index].set = Some(set);
-        match self.snapshot(settings) {
-            Ok(_) => {
-                self.faults[index] = None;
-                true
-            }
-            Err(error) => {
-                self.known[index].set = None;
-                tracing::error!(upstream = %settings.upstreams[index].name, "schema refused: {error}");
-                self.faults[index] = Some(error);
-                false
-            }
-        }
-    }
-
-    fn problems(&self, settings: &Settings) -> Vec<String> {
-        let fault = |index: usize| {
-            let unknown = || format!("upstream {}: its schema is not known yet", settings.upstreams[index].name);
-            self.faults[index].clone().unwrap_or_else(unknown)
-        };
-        (0..self.known.len()).filter(|index| self.is_missing(settings, *index)).map(fault).collect()
-    }
-}
-
-/// Asks for what is missing, beside the running gateway, until nothing is.
-struct Keeper {
-    settings: Settings,
-    schemas: Schemas,
-    pools: Vec<Pool>,
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    problems: Arc<ArcSwap<Vec<String>>>,
-}
-
-impl Keeper {
-    async fn run(mut self) {
-        let mut pause = RETRY.0;
-        while !self.schemas.problems(&self.settings).is_empty() {
-            // Up to twice the pause, so that the gateways of a fleet do not ask together.
-            sleep(pause + pause.mul_f64(random_fraction())).await;
-            pause = (pause * 2).min(RETRY.1);
-            if self.schemas.fetch_missing(&self.settings, &self.pools, REFLECTION_TIMEOUT).await
-                && let Ok(snapshot) = self.schemas.snapshot(&self.settings)
-            {
-                tracing::info!(methods = snapshot.method_names().count(), "schema complete or extended");
-                self.snapshot.store(Arc::new(snapshot));
-            }
-            self.problems.store(Arc::new(self.schemas.problems(&self.settings)));
-        }
-    }
-}
-
-fn random_fraction() -> f64 {
-    let bits = RandomState::new().build_hasher().finish();
-    f64::from(bits as u32) / f64::from(u32::MAX)
 }

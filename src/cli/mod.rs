@@ -6,6 +6,7 @@ mod explain;
 mod listener;
 mod openapi;
 mod routes;
+mod schemas;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 

@@ -24,7 +24,7 @@ pub(super) fn message(
     spare: usize,
     out: &mut Vec<u8>,
 ) -> Result<usize, InputError> {
-    let mut input = Input { codec, reader: Reader::new(json)?, spare, out };
+    let mut input = Input { codec, reader: Reader::new(json)?, ahead: AHEAD_MAX * json.len(), spare, out };
     input.message(plan, 1)?;
     input.reader.end()?;
     Ok(spare - input.spare)
@@ -38,7 +38,7 @@ pub(super) fn field(
     spare: usize,
     out: &mut Vec<u8>,
 ) -> Result<usize, InputError> {
-    let mut input = Input { codec, reader: Reader::new(json)?, spare, out };
+    let mut input = Input { codec, reader: Reader::new(json)?, ahead: AHEAD_MAX * json.len(), spare, out };
     input.field(field, 1)?;
     input.reader.end()?;
     Ok(spare - input.spare)
@@ -47,10 +47,16 @@ pub(super) fn field(
 pub(super) struct Input<'c, 'j> {
     pub(super) codec: &'c Codec,
     pub(super) reader: Reader<'j>,
+    /// How many bytes may still be read ahead, to find the types of what stands before them.
+    pub(super) ahead: usize,
     /// How many unknown names may still be left out before one is refused.
     pub(super) spare: usize,
     pub(super) out: &'c mut Vec<u8>,
 }
+
+/// How many times its own length a text may be read ahead: messages nested a hundred deep, each with its type at its end,
+/// would have it read a hundred times.
+const AHEAD_MAX: usize = 4;
 
 impl<'j> Input<'_, 'j> {
     /// One value that is a message; `depth` is its own, the outermost's is 1.
@@ -59,13 +65,13 @@ impl<'j> Input<'_, 'j> {
             return Err(InputError::body(self.reader.offset(), "nested more than 100 levels deep"));
         }
         match plan.special {
-            Special::None => self.object(plan, depth, false),
+            Special::None => self.object(plan, depth, None),
             special => self.special(special, plan, depth),
         }
     }
 
-    /// An object of members; `typed` lets `@type` pass, which was read before.
-    pub(super) fn object(&mut self, plan: &Plan, depth: usize, typed: bool) -> Result<(), InputError> {
+    /// An object of members; at the offset `typed` stands its `@type`, which was read before.
+    pub(super) fn object(&mut self, plan: &Plan, depth: usize, typed: Option<usize>) -> Result<(), InputError> {
         if !self.reader.open_object("an object")? {
             return Ok(());
         }
@@ -87,7 +93,7 @@ impl<'j> Input<'_, 'j> {
                             hint = place + 1;
                             self.member(plan, place, &mut seen, offset, depth)?;
                         }
-                        None if typed && *key.decoded() == *b"@type" => self.reader.skip(depth)?,
+                        None if typed.is_some() && *key.decoded() == *b"@type" => self.pass_type(typed, offset)?,
                         None if self.leave_out() => {
                             self.reader.skip(depth + 1).map_err(|error| error.within(&plain(&key.decoded())))?;
                         }

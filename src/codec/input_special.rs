@@ -30,12 +30,12 @@ impl<'j> Input<'_, 'j> {
                 }
                 self.field(value, depth).map(|_| ())
             }
-            (Special::MessageSet, _) => self.message_set(plan, depth, false),
-            _ => self.object(plan, depth, false),
+            (Special::MessageSet, _) => self.message_set(plan, depth, None),
+            _ => self.object(plan, depth, None),
         }
     }
 
-    fn message_set(&mut self, plan: &Plan, depth: usize, typed: bool) -> Result<(), InputError> {
+    fn message_set(&mut self, plan: &Plan, depth: usize, typed: Option<usize>) -> Result<(), InputError> {
         let from = self.out.len();
         self.object(plan, depth, typed)?;
         message_set::regroup(from, self.out);
@@ -75,7 +75,7 @@ impl<'j> Input<'_, 'j> {
     fn any(&mut self, depth: usize) -> Result<(), InputError> {
         self.reader.peek();
         let offset = self.reader.offset();
-        let Some((url, members)) = self.find_type(depth)? else {
+        let Some((typed, url)) = self.find_type(depth)? else {
             // Without a type there is nothing that other members could belong to.
             return if self.reader.open_object("an object")? {
                 Err(InputError::body(offset, "expected a member \"@type\""))
@@ -97,12 +97,11 @@ impl<'j> Input<'_, 'j> {
         let before = self.out.len();
         self.out.push(2 << 3 | 2);
         let from = open(self.out);
-        if plan.special == Special::None && !(&*plan.name == "google.protobuf.Empty" && members > 1) {
-            self.object(plan, depth, true)?;
-        } else if plan.special == Special::MessageSet {
-            self.message_set(plan, depth, true)?;
-        } else {
-            self.any_value(plan, offset, depth)?;
+        match plan.special {
+            // Some write Empty with a value, as they do the messages with a form of their own; some without.
+            Special::None if &*plan.name != "google.protobuf.Empty" => self.object(plan, depth, Some(typed))?,
+            Special::MessageSet => self.message_set(plan, depth, Some(typed))?,
+            _ => self.any_value(plan, offset, depth, typed)?,
         }
         if !close(from, self.out) {
             self.out.truncate(before);
@@ -110,10 +109,9 @@ impl<'j> Input<'_, 'j> {
         Ok(())
     }
 
-    /// The `@type` of the object that stands next, which stays there, and how many members it has.
-    fn find_type(&mut self, depth: usize) -> Result<Option<(Text<'j>, usize)>, InputError> {
+    /// The `@type` of the object that stands next, which stays there, and its offset.
+    fn find_type(&mut self, depth: usize) -> Result<Option<(usize, Text<'j>)>, InputError> {
         let mut ahead = self.reader.clone();
-        let (mut found, mut members) = (None, 0);
         if !ahead.open_object("an object")? {
             return Ok(None);
         }
@@ -121,26 +119,35 @@ impl<'j> Input<'_, 'j> {
             ahead.peek();
             let offset = ahead.offset();
             let key = ahead.key()?;
-            members += 1;
             if *key.decoded() == *b"@type" {
-                if found.is_some() {
-                    return Err(InputError::body(offset, "the member is given twice").within("@type"));
-                }
                 if ahead.peek() != b'"' {
                     return Err(ahead.unexpected("a type URL").within("@type"));
                 }
-                found = Some(ahead.string()?);
-            } else {
-                ahead.skip(depth)?;
+                return Ok(Some((offset, ahead.string()?)));
             }
+            ahead.skip(depth)?;
+            let passed = ahead.offset() - offset;
+            let Some(left) = self.ahead.checked_sub(passed) else {
+                return Err(InputError::body(offset, "expected \"@type\" first, where so much is nested"));
+            };
+            self.ahead = left;
             if !ahead.another(b'}')? {
-                return Ok(found.map(|text| (text, members)));
+                return Ok(None);
             }
         }
     }
 
+    /// Passes the `@type` that was read before; there may be no other.
+    pub(super) fn pass_type(&mut self, read: Option<usize>, offset: usize) -> Result<(), InputError> {
+        if read != Some(offset) {
+            return Err(InputError::body(offset, "the member is given twice").within("@type"));
+        }
+        self.reader.peek();
+        self.reader.string().map(drop)
+    }
+
     /// The `value` of a message with a JSON form of its own.
-    fn any_value(&mut self, plan: &Plan, offset: usize, depth: usize) -> Result<(), InputError> {
+    fn any_value(&mut self, plan: &Plan, offset: usize, depth: usize, typed: usize) -> Result<(), InputError> {
         let mut given = false;
         self.reader.open_object("an object")?;
         loop {
@@ -148,7 +155,7 @@ impl<'j> Input<'_, 'j> {
             let at = self.reader.offset();
             let key = self.reader.key()?.decoded().into_owned();
             match &*key {
-                b"@type" => self.reader.skip(depth)?,
+                b"@type" => self.pass_type(Some(typed), at)?,
                 b"value" if given => {
                     return Err(InputError::body(at, "the member is given twice").within("value"));
                 }

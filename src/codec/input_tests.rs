@@ -92,6 +92,10 @@ fn the_type_of_an_any_may_stand_anywhere() {
             r#"{"any":{"@type":"x/google.protobuf.Value","value":{"a":[1]}}}"#,
         ),
         (r#"{"any":{}}"#, r#"{"any":{}}"#),
+        (
+            r#"{"any":{"@type" : "x/google.protobuf.Duration" , "value" : "1s"}}"#,
+            r#"{"any":{"@type":"x/google.protobuf.Duration","value":"1s"}}"#,
+        ),
     ] {
         let wire = CODEC.wire(ALL, json).unwrap_or_else(|error| panic!("{json}: {error}"));
         assert_eq!(CODEC.json(ALL, &wire).unwrap(), back, "{json}");
@@ -101,6 +105,9 @@ fn the_type_of_an_any_may_stand_anywhere() {
         r#"{"any":{"@type":1}}"#,
         r#"{"any":{"@type":"tidegate.test.v1.Nested"}}"#,
         r#"{"any":{"@type":"x/tidegate.test.v1.Nested","@type":"x/tidegate.test.v1.Nested"}}"#,
+        r#"{"any":{"s":"x","@type":"x/tidegate.test.v1.Nested","i":1,"@type":"x/tidegate.test.v1.All"}}"#,
+        r#"{"any":{"@type":"x/google.protobuf.Duration","value":"1s","@type":"x/google.protobuf.Duration"}}"#,
+        r#"{"any":{"@type":"x/google.protobuf.Empty","\u0040type":"x/google.protobuf.Empty"}}"#,
         r#"{"any":{"@type":"x/google.protobuf.Duration"}}"#,
         r#"{"any":{"@type":"x/google.protobuf.Duration","value":"1s","other":1}}"#,
         r#"{"any":{"@type":"x/google.protobuf.Duration","value":"1s","value":"1s"}}"#,
@@ -130,6 +137,20 @@ fn depth_is_limited_to_a_hundred_messages() {
     };
     assert!(CODEC.wire("google.protobuf.Any", &any(100)).is_ok());
     assert!(CODEC.wire("google.protobuf.Any", &any(101)).is_err());
+}
+
+#[test]
+fn types_that_stand_last_are_looked_for_in_vain_where_that_would_cost_too_much() {
+    let any = |first: &str, last: &str, depth: usize| {
+        let inner = format!(r#"{{"@type":"x/google.protobuf.StringValue","value":"{}"}}"#, "a".repeat(10_000));
+        format!("{}{inner}{}", first.repeat(depth), last.repeat(depth))
+    };
+    let last = |depth| any(r#"{"value":"#, r#","@type":"x/google.protobuf.Any"}"#, depth);
+    let first = |depth| any(r#"{"@type":"x/google.protobuf.Any","value":"#, "}", depth);
+    assert_eq!(CODEC.wire("google.protobuf.Any", &last(4)), CODEC.wire("google.protobuf.Any", &first(4)));
+    assert!(CODEC.wire("google.protobuf.Any", &first(90)).is_ok());
+    let error = CODEC.wire("google.protobuf.Any", &last(5)).unwrap_err().to_string();
+    assert!(error.ends_with("expected \"@type\" first, where so much is nested"), "{error}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Everything a call is served by, immutable: a reload builds a new one and swaps it whole, and a call keeps the one it
 //! began with.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts, uri::PathAndQuery};
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     codec::{Binding, Codec},
-    config::{Location, RouteMatch, RoutePolicy, Settings, Timeout},
+    config::{Location, RouteMatch, RoutePolicy, SchemaSource, Settings, Timeout, Upstream},
     dialect::Dialect,
     edge::{Cors, HeaderRules},
     limits::Limits,
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub(super) cors: Cors,
     pub(super) limits: Limits,
     pub(super) schema: Schema,
+    /// Some upstream's schema is not known yet: what no route is found for may be its.
+    is_partial: bool,
     table: Table,
     /// First one per method, in the schema's order (its `/pkg.Service/Method` path), then one per rule, then the prefixes
     /// that pass through.
@@ -67,6 +69,8 @@ pub(super) struct Way<'s> {
     /// None: `/pkg.Service/Method`.
     pub(super) rule: Option<(usize, &'s HttpRule)>,
 }
+/// When to ask again for what an upstream may turn out to have: its schema is asked for every few seconds at most.
+const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 
 /// What the configuration says of a method.
 #[derive(Debug, Default)]
@@ -108,6 +112,10 @@ impl Snapshot {
     /// # Errors
     /// What the schemas or the rules contradict each other in.
     pub fn build(settings: &Settings, schemas: &[UpstreamSchema], assets: Arc<Assets>) -> Result<Self, SnapshotError> {
+        let is_missing = |(upstream, schema): (&Upstream, &UpstreamSchema)| {
+            upstream.schema != SchemaSource::None && schema.set.is_none()
+        };
+        let is_partial = settings.upstreams.iter().zip(schemas).any(is_missing);
         let sources: Vec<_> = settings
             .upstreams
             .iter()
@@ -140,6 +148,7 @@ impl Snapshot {
             upstreams: settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
             codec,
             schema,
+            is_partial,
             table,
             routes,
             prefixes,
@@ -183,10 +192,16 @@ impl Snapshot {
         self.routes.iter().filter(|route| route.is_method_path).map(|route| route.name.as_str())
     }
 
+    /// The types and methods of all upstreams.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
     /// Where a request leads.
     ///
     /// # Errors
-    /// 400 for a path that no route may see, 404, 405 with `Allow`; UNIMPLEMENTED for gRPC.
+    /// 400 for a path that no route may see, 404, 405 with `Allow`; UNIMPLEMENTED for gRPC; 503 for what might be found
+    /// once every upstream's schema is known.
     pub(super) fn find<'s, 'p>(&'s self, dialect: Dialect, head: &'p Parts) -> Result<Target<'s, 'p>, Status> {
         let path = head.uri.path();
         if dialect == Dialect::Grpc {
@@ -209,15 +224,22 @@ impl Snapshot {
         match self.find_rule(dialect, &head.method, path) {
             Found::Route { route, captures } => match self.route(route) {
                 Some(route) => Ok(Target::Route { route, captures }),
-                None => Err(not_found(path)),
+                None => Err(self.not_found(path)),
             },
             Found::WrongVerb { allow } => Err(method_not_allowed(&allow)),
             Found::None => match self.assets.get(path) {
                 Some(asset) if Asset::answers(&head.method) => Ok(Target::Asset(asset)),
                 Some(_) => Err(method_not_allowed(&[Method::GET, Method::HEAD])),
-                None => Err(not_found(path)),
+                None => Err(self.not_found(path)),
             },
         }
+    }
+
+    fn not_found(&self, path: &str) -> Status {
+        if self.is_partial {
+            return not_found_yet(path);
+        }
+        Status::client(Code::NotFound, format!("nothing is served at {path}")).with_reason(Reason::RouteNotFound)
     }
 
     /// A WebSocket is opened by GET, on any path of the method (PROTOCOLS §1).
@@ -242,6 +264,7 @@ impl Snapshot {
         };
         match method.or_else(prefix).and_then(|index| self.route(index)) {
             Some(route) => Ok(Target::Route { route, captures: SmallVec::new() }),
+            None if self.is_partial => Err(not_found_yet(path)),
             None => Err(Status::client(Code::Unimplemented, format!("no upstream has the method {path}"))
                 .with_reason(Reason::RouteNotFound)),
         }
@@ -405,8 +428,9 @@ fn ambiguous(rules: route::AmbiguousRules, schema: &Schema, sources: &[Source<'_
     SnapshotError::Ambiguous { first: locate(rules.routes.0), second: locate(rules.routes.1), rules: rules.into() }
 }
 
-fn not_found(path: &str) -> Status {
-    Status::client(Code::NotFound, format!("nothing is served at {path}")).with_reason(Reason::RouteNotFound)
+fn not_found_yet(path: &str) -> Status {
+    let text = format!("nothing is known yet to be served at {path}: the schema of an upstream is still missing");
+    Status::gateway(Code::Unavailable, text).with_reason(Reason::SchemaUnavailable).with_retry_after(SCHEMA_RETRY)
 }
 
 fn method_not_allowed(allow: &[Method]) -> Status {

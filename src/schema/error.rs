@@ -6,10 +6,7 @@ use buffa_descriptor::PoolError;
 use thiserror::Error;
 
 use super::{RuleError, SET_BYTES_MAX};
-use crate::{
-    config::Location,
-    status::{Code, Reason, Status},
-};
+use crate::config::Location;
 
 #[derive(Debug, Error)]
 pub enum SchemaError {
@@ -72,15 +69,6 @@ pub enum InvalidSet {
     Link { error: PoolError, missing: Vec<String> },
     #[error("`{0}` is no name of a service or a method")]
     Name(String),
-}
-
-impl SchemaError {
-    /// UNAVAILABLE, for a call that needs the schema; the text is only logged.
-    pub fn into_status(self) -> Status {
-        Status::gateway(Code::Unavailable, "the schema of the service is not available")
-            .with_reason(Reason::SchemaUnavailable)
-            .with_cause(self)
-    }
 }
 
 fn did_you_mean(nearest: &Option<String>) -> String {

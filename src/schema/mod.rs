@@ -82,6 +82,13 @@ pub struct UpstreamSchema {
     pub service_config: Arc<ServiceConfig>,
 }
 
+impl UpstreamSchema {
+    /// How many files the set has.
+    pub fn files(&self) -> usize {
+        self.set.as_deref().map_or(0, |set| raw::Fields::of(set).filter(Result::is_ok).count())
+    }
+}
+
 /// What one upstream brings to a merged schema.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {

@@ -161,6 +161,12 @@ fn milliseconds(buffer: &mut Vec<u8>, duration: Duration) {
 }
 
 /// RFC 3339 with milliseconds, in UTC.
+pub fn rfc3339(time: SystemTime) -> String {
+    let mut text = Vec::new();
+    self::time(&mut text, time);
+    text.into_iter().map(char::from).collect()
+}
+
 fn time(buffer: &mut Vec<u8>, now: SystemTime) {
     let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);

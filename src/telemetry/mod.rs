@@ -18,6 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+pub use line::rfc3339;
 pub use logs::init_logs;
 
 use crate::{
@@ -32,11 +33,38 @@ pub struct Telemetry {
     meters: Arc<Meters>,
     access: Arc<AccessLog>,
     registry: prometheus_client::registry::Registry,
-    connections: Arc<OnceLock<Connections>>,
+    sources: Arc<Sources>,
+}
+
+/// What is counted elsewhere.
+#[derive(Default)]
+struct Sources {
+    connections: OnceLock<Connections>,
+    schemas: OnceLock<Schemas>,
 }
 
 /// Tells how many connections of clients are open.
 pub type Connections = Box<dyn Fn() -> usize + Send + Sync>;
+
+/// Tells of every upstream's schema.
+pub type Schemas = Box<dyn Fn() -> Vec<SchemaRecord> + Send + Sync>;
+
+/// What is told of an upstream's schema.
+#[derive(Clone, Debug)]
+pub struct SchemaRecord {
+    pub upstream: String,
+    /// How often a new one took the place of an old one.
+    pub swapped: u64,
+    /// How often a new one was invalid, or did not fit.
+    pub refused: u64,
+    /// How often none could be had.
+    pub failed: u64,
+    /// When what is served was put into service.
+    pub loaded: Option<SystemTime>,
+    pub methods: usize,
+    /// No newer one is known to be there.
+    pub is_current: bool,
+}
 
 /// One worker's way to count and record. Clones are the same worker's.
 #[derive(Clone)]
@@ -92,9 +120,9 @@ impl Telemetry {
         let workers = workers.max(1);
         let meters = Arc::new(Meters::new(workers));
         let access = AccessLog::start(writer, workers, every_call);
-        let connections = Arc::default();
-        let registry = scrape::registry(meters.clone(), access.clone(), Arc::clone(&connections));
-        Self { meters, access, registry, connections }
+        let sources = Arc::default();
+        let registry = scrape::registry(meters.clone(), access.clone(), Arc::clone(&sources));
+        Self { meters, access, registry, sources }
     }
 
     /// The metrics in the OpenMetrics text format, as Prometheus takes it
@@ -114,7 +142,12 @@ impl Telemetry {
 
     /// Where the number of open connections is known. Said again: no effect.
     pub fn watch_connections(&self, open: Connections) {
-        let _ = self.connections.set(open);
+        let _ = self.sources.connections.set(open);
+    }
+
+    /// Where the state of schemas is known. Said again: no effect.
+    pub fn watch_schemas(&self, schemas: Schemas) {
+        let _ = self.sources.schemas.set(schemas);
     }
 
     /// Writes out the records that wait. To be called before the process ends.
@@ -219,6 +252,17 @@ mod tests {
         one.call(&CallRecord { dialect: "telnet", ..record("", Code::Unimplemented) });
         let _call = one.call_started();
         telemetry.watch_connections(Box::new(|| 1));
+        telemetry.watch_schemas(Box::new(|| {
+            vec![SchemaRecord {
+                upstream: "liker".to_owned(),
+                swapped: 3,
+                refused: 2,
+                failed: 1,
+                loaded: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
+                methods: 5,
+                is_current: false,
+            }]
+        }));
         drop(two.call_started());
 
         let text = telemetry.metrics_text();
@@ -234,6 +278,12 @@ mod tests {
             "tidegate_call_duration_seconds_sum{method=\"demo.Liker/Like\"} 0.0045",
             "tidegate_calls_in_flight 1",
             "tidegate_connections 1",
+            "tidegate_schema_reloads_total{upstream=\"liker\",result=\"swapped\"} 3",
+            "tidegate_schema_reloads_total{upstream=\"liker\",result=\"refused\"} 2",
+            "tidegate_schema_reloads_total{upstream=\"liker\",result=\"failed\"} 1",
+            "tidegate_schema_loaded_timestamp_seconds{upstream=\"liker\"} 1800000000",
+            "tidegate_schema_methods{upstream=\"liker\"} 5",
+            "tidegate_schema_current{upstream=\"liker\"} 0",
             "tidegate_messages_total{direction=\"in\"} 4",
             "tidegate_messages_total{direction=\"out\"} 8",
             "tidegate_message_bytes_total{direction=\"in\"} 40",

@@ -2,7 +2,8 @@
 
 use std::{
     fmt, fs,
-    sync::{Arc, OnceLock},
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use prometheus_client::{
@@ -13,27 +14,23 @@ use prometheus_client::{
 };
 
 use super::{
-    Connections,
+    SchemaRecord, Sources,
     access::AccessLog,
     meters::{Meters, MethodMeters},
 };
 use crate::status::Origin;
 
 /// Whoever encodes the registry gets the sums of that moment.
-pub(super) fn registry(
-    meters: Arc<Meters>,
-    access: Arc<AccessLog>,
-    connections: Arc<OnceLock<Connections>>,
-) -> Registry {
+pub(super) fn registry(meters: Arc<Meters>, access: Arc<AccessLog>, sources: Arc<Sources>) -> Registry {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Sums { meters, access, connections }));
+    registry.register_collector(Box::new(Sums { meters, access, sources }));
     registry
 }
 
 struct Sums {
     meters: Arc<Meters>,
     access: Arc<AccessLog>,
-    connections: Arc<OnceLock<Connections>>,
+    sources: Arc<Sources>,
 }
 
 impl fmt::Debug for Sums {
@@ -52,9 +49,12 @@ impl Collector for Sums {
         self.messages(&mut encoder)?;
         let in_flight = self.meters.in_flight();
         gauge(&mut encoder, "tidegate_calls_in_flight", "Calls that have begun and not ended", in_flight)?;
-        if let Some(open) = self.connections.get() {
+        if let Some(open) = self.sources.connections.get() {
             let open = i64::try_from(open()).unwrap_or(i64::MAX);
             gauge(&mut encoder, "tidegate_connections", "Open connections of clients", open)?;
+        }
+        if let Some(records) = self.sources.schemas.get() {
+            schemas(&records(), &mut encoder)?;
         }
         let dropped = self.access.dropped();
         let mut metric = counter(&mut encoder, "tidegate_access_log_dropped", "Access records that found no room")?;
@@ -129,6 +129,35 @@ fn unknown_fields(methods: &[Arc<MethodMeters>], encoder: &mut DescriptorEncoder
         let unknown = method.unknown_fields();
         if unknown > 0 {
             count(&mut metric.encode_family(&[("method", &*method.name)])?, unknown)?;
+        }
+    }
+    Ok(())
+}
+
+fn schemas(records: &[SchemaRecord], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let help = "New schemas of upstreams: put into service, refused, or not to be had";
+    let mut metric = counter(encoder, "tidegate_schema_reloads", help)?;
+    for record in records {
+        for (result, sum) in [("swapped", record.swapped), ("refused", record.refused), ("failed", record.failed)] {
+            count(&mut metric.encode_family(&[("upstream", record.upstream.as_str()), ("result", result)])?, sum)?;
+        }
+    }
+    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).as_ref().map_or(0, Duration::as_secs);
+    for (name, help, value) in [
+        (
+            "tidegate_schema_loaded_timestamp_seconds",
+            "When the schema that is served was put into service",
+            (|record, seconds| record.loaded.map(seconds)) as fn(&SchemaRecord, fn(SystemTime) -> u64) -> Option<u64>,
+        ),
+        ("tidegate_schema_methods", "Methods of the schema that is served", |record, _| Some(record.methods as u64)),
+        ("tidegate_schema_current", "1 where no newer schema is known", |record, _| Some(record.is_current.into())),
+    ] {
+        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for record in records {
+            if let Some(value) = value(record, seconds) {
+                let value = i64::try_from(value).unwrap_or(i64::MAX);
+                metric.encode_family(&[("upstream", record.upstream.as_str())])?.encode_gauge(&value)?;
+            }
         }
     }
     Ok(())

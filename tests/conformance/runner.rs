@@ -45,11 +45,13 @@ pub(crate) fn run(route: Route, edition: Edition) -> Result<(), Failed> {
         .output();
     let (succeeded, said) = outcome(output, MISSING)?;
     let summaries = || said.lines().filter(|line| line.starts_with("CONFORMANCE SUITE"));
-    if summaries().next().is_none() {
-        return Err(format!("{MISSING}\n{said}").into());
-    }
+    // Binary and JSON come first, text format after them.
+    let Some(first) = summaries().next() else { return Err(format!("{MISSING}\n{said}").into()) };
     if !succeeded {
         return Err(said.into());
+    }
+    if !first.contains(" 0 skipped,") {
+        return Err(format!("a test of binary or JSON was not run: {first}").into());
     }
     for line in summaries() {
         println!("{} {edition:?}: {line}", route.name());

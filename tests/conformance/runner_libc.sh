@@ -24,7 +24,7 @@ ldd "$runner" 2>&1 | grep -q 'not found' || exit 0
 [ -r "$keys" ] || fail "only for Debian is it known here where to get one: use a newer system"
 here=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
 mirror=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
-    awk -v here="$here" '$1 == here && $2 == "main" { print $3; exit }')
+    awk -v here="$here" '($1 == here || $1 ~ /stable$/) && $2 == "main" { print $3; exit }')
 [ -n "$mirror" ] || fail "apt has no mirror of $here to get one from"
 
 echo "== Debian 13's C library for the conformance runner"

@@ -10,8 +10,8 @@ use std::{
 
 use prost::Message as _;
 use tidegate::{
-    codec::{Codec, PlanId},
-    config::OutputSettings,
+    codec::{Codec, PlanId, Unknown},
+    config::{OutputSettings, UnknownFields},
     schema::{Schema, ServiceConfig, Source},
 };
 
@@ -58,8 +58,15 @@ enum Format {
     Json = 2,
 }
 
-/// `TestCategory.JSON_IGNORE_UNKNOWN_PARSING_TEST`.
-const IGNORE_UNKNOWN: i32 = 3;
+impl Request {
+    fn unknown_fields(&self) -> UnknownFields {
+        const JSON_IGNORE_UNKNOWN_PARSING_TEST: i32 = 3;
+        match self.category {
+            JSON_IGNORE_UNKNOWN_PARSING_TEST => UnknownFields::Ignore,
+            _ => UnknownFields::Reject,
+        }
+    }
+}
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Response {
@@ -122,9 +129,6 @@ fn answer(codec: &Codec, route: Route, request: &Request) -> Answer {
     if request.message_type == "conformance.FailureSet" {
         return Answer::Protobuf(Vec::new());
     }
-    if request.category == IGNORE_UNKNOWN {
-        return Answer::Skipped("unknown fields are refused".to_owned());
-    }
     let Some(plan) = codec.plan_by_name(&request.message_type) else {
         return Answer::RuntimeError(format!("{} is not in the schema", request.message_type));
     };
@@ -137,24 +141,24 @@ fn convert(codec: &Codec, plan: PlanId, route: Route, request: &Request) -> Resu
             codec.validate(plan, wire).map_err(|error| Answer::ParseError(error.to_string()))?;
             wire.clone()
         }
-        (None, Some(json)) => to_wire(codec, plan, json).map_err(Answer::ParseError)?,
+        (None, Some(json)) => to_wire(codec, plan, request.unknown_fields(), json).map_err(Answer::ParseError)?,
         _ => return Err(Answer::Skipped("only binary and JSON are spoken here".to_owned())),
     };
     match (request.wanted(), route) {
         (Format::Json, _) => to_json(codec, plan, &wire).map(Answer::Json),
         (Format::Protobuf, Route::ThroughJson) if request.protobuf.is_some() => {
             let json = to_json(codec, plan, &wire)?;
-            to_wire(codec, plan, &json).map(Answer::Protobuf).map_err(Answer::RuntimeError)
+            to_wire(codec, plan, UnknownFields::Reject, &json).map(Answer::Protobuf).map_err(Answer::RuntimeError)
         }
         (Format::Protobuf, _) => Ok(Answer::Protobuf(wire)),
         (Format::Unspecified, _) => Err(Answer::Skipped("only binary and JSON are spoken here".to_owned())),
     }
 }
 
-fn to_wire(codec: &Codec, plan: PlanId, json: &[u8]) -> Result<Vec<u8>, String> {
+fn to_wire(codec: &Codec, plan: PlanId, unknown_fields: UnknownFields, json: &[u8]) -> Result<Vec<u8>, String> {
     let mut wire = Vec::new();
-    codec.json_to_wire(plan, json, &mut wire).map_err(|error| error.to_string())?;
-    Ok(wire)
+    let read = codec.json_to_wire_with(plan, json, &mut Unknown::new(unknown_fields), &mut wire);
+    read.map(|()| wire).map_err(|error| error.to_string())
 }
 
 fn to_json(codec: &Codec, plan: PlanId, wire: &[u8]) -> Result<Vec<u8>, Answer> {

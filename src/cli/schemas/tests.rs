@@ -1,0 +1,234 @@
+//! What becomes of what files and endpoints say.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use protox::file::{ChainFileResolver, DescriptorSetFileResolver, File, FileResolver, GoogleFileResolver};
+
+use super::{
+    endpoint::Place,
+    report::{State, UpstreamReport},
+    *,
+};
+use crate::{
+    config::{self, Quick},
+    status::{Code, Status},
+};
+
+struct Memory(String);
+
+impl FileResolver for Memory {
+    fn open_file(&self, name: &str) -> Result<File, protox::Error> {
+        if name != "c.proto" {
+            return Err(protox::Error::file_not_found(name));
+        }
+        File::from_source(name, &self.0)
+    }
+}
+
+/// Package `c`, compiled.
+fn set(text: &str) -> Bytes {
+    let mut resolver = ChainFileResolver::new();
+    resolver.add(Memory(format!("syntax = \"proto3\"; package c; import \"google/api/annotations.proto\"; {text}")));
+    resolver.add(GoogleFileResolver::new());
+    let builtin = include_bytes!(concat!(env!("OUT_DIR"), "/builtin.binpb"));
+    resolver.add(DescriptorSetFileResolver::decode(builtin.as_slice()).unwrap());
+    let mut compiler = protox::Compiler::with_file_resolver(resolver);
+    compiler.include_imports(true).open_files(["c.proto"]).unwrap_or_else(|error| panic!("{error:?}"));
+    compiler.encode_file_descriptor_set().into()
+}
+
+/// Upstreams by reflection, with so many endpoints each.
+fn schemas(endpoints: &[usize]) -> Schemas {
+    let upstreams = (0..endpoints.len()).map(|index| format!("http://upstream{index}:1")).collect();
+    let settings = config::quick(&Quick { upstreams, ..Quick::default() }).unwrap();
+    let mut schemas = Schemas::load(&settings).unwrap();
+    for (known, count) in schemas.known.iter_mut().zip(endpoints) {
+        (0..*count).for_each(|index| known.add_endpoint(format!("http://{index}")));
+    }
+    schemas
+}
+
+impl Schemas {
+    fn says(&mut self, upstream: usize, endpoint: usize, set: Result<Bytes, Status>) {
+        self.hear(Answer { from: Place { upstream, endpoint }, at: SystemTime::now(), set });
+        self.update();
+    }
+
+    fn told(&self, upstream: usize) -> UpstreamReport {
+        self.report.load().upstreams[upstream].clone()
+    }
+
+    fn methods(&self) -> Vec<String> {
+        let snapshot = self.snapshot.load();
+        let mut names: Vec<_> = snapshot.schema().methods().iter().map(|method| method.path.to_string()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn silence() -> Result<Bytes, Status> {
+    Err(Status::upstream(Code::Unavailable, "nobody is there"))
+}
+
+const OLD: &str = "message M { string a = 1; } service S { rpc A(M) returns (M); }";
+const NEW: &str = "message M { string a = 1; string b = 2; } service S { rpc A(M) returns (M); rpc B(M) returns (M); }";
+const OTHER: &str = "message M { int32 a = 1; } service S { rpc A(M) returns (M); }";
+
+#[test]
+fn what_is_missing_is_told_until_it_is_there() {
+    let mut schemas = schemas(&[1]);
+    let readiness = |schemas: &Schemas| schemas.report.load().readiness();
+    assert_eq!(readiness(&schemas).problems, ["upstream upstream0_1: its schema is not known yet"]);
+    schemas.says(0, 0, silence());
+    assert_eq!(schemas.told(0).state, State::Missing);
+    assert!(!readiness(&schemas).ready);
+    assert_eq!(readiness(&schemas).problems, ["upstream upstream0_1: endpoint http://0: UNAVAILABLE: nobody is there"]);
+    schemas.says(0, 0, Ok(set(OLD)));
+    assert_eq!(readiness(&schemas), crate::admin::Readiness { ready: true, problems: Vec::new() });
+    let told = schemas.told(0);
+    assert_eq!((told.state, told.swapped, told.failed, told.refused), (State::Current, 0, 1, 0));
+    assert_eq!((told.services, told.methods), (1, 1));
+    assert_eq!(told.files, 4, "c.proto, and what it imports");
+}
+
+#[test]
+fn a_new_schema_takes_the_place_of_the_old_one_and_tells_what_it_breaks() {
+    let mut schemas = schemas(&[1]);
+    schemas.says(0, 0, Ok(set(NEW)));
+    let in_flight = schemas.snapshot.load_full();
+    schemas.says(0, 0, Ok(set(OLD)));
+    assert_eq!(schemas.methods(), ["/c.S/A"]);
+    assert_eq!(in_flight.schema().methods().len(), 2, "a call keeps what it began with");
+    let told = schemas.told(0);
+    assert_eq!(told.breaking_changes, ["method `c.S/B` was removed", "field `c.M.b` was removed"]);
+    assert_eq!((told.state, told.swapped), (State::Current, 1));
+    schemas.says(0, 0, Ok(set(NEW)));
+    assert!(schemas.told(0).breaking_changes.is_empty());
+}
+
+#[test]
+fn the_same_answer_changes_nothing() {
+    let mut schemas = schemas(&[1]);
+    schemas.says(0, 0, Ok(set(OLD)));
+    let (before, told) = (schemas.snapshot.load_full(), schemas.told(0));
+    schemas.says(0, 0, Ok(set(OLD)));
+    assert!(Arc::ptr_eq(&before, &schemas.snapshot.load_full()));
+    assert_eq!(schemas.told(0).loaded, told.loaded);
+}
+
+#[test]
+fn an_endpoint_that_falls_silent_is_told_and_what_it_said_stays() {
+    let mut schemas = schemas(&[2]);
+    schemas.says(0, 0, Ok(set(OLD)));
+    schemas.says(0, 1, Ok(set(OLD)));
+    schemas.says(0, 1, silence());
+    let told = schemas.told(0);
+    assert_eq!((told.state, told.problems.len()), (State::Current, 1));
+    assert_eq!(schemas.methods(), ["/c.S/A"]);
+    schemas.says(0, 1, Ok(set(OLD)));
+    assert!(schemas.told(0).problems.is_empty());
+}
+
+#[test]
+fn what_is_no_schema_is_refused_and_the_old_one_stays() {
+    let mut schemas = schemas(&[1]);
+    schemas.says(0, 0, Ok(set(OLD)));
+    let rule = |path: &str| {
+        set(&format!(
+            "message M {{}} service S {{ rpc A(M) returns (M) {{ option (google.api.http) = {{ get: \"{path}\" }}; }} }}"
+        ))
+    };
+    for (bad, problem) in [
+        (Bytes::from_static(b"no set"), "the descriptor set of endpoint `http://0` is not valid: "),
+        (rule("/{nothing}"), "does not fit its message"),
+    ] {
+        schemas.says(0, 0, Ok(bad));
+        let told = schemas.told(0);
+        assert_eq!(told.state, State::Outdated);
+        assert!(told.problems.len() == 1 && told.problems[0].contains(problem), "{:?}", told.problems);
+        assert!(schemas.report.load().readiness().ready);
+        assert_eq!(schemas.methods(), ["/c.S/A"]);
+    }
+    assert_eq!(schemas.told(0).refused, 2);
+    schemas.says(0, 0, Ok(set(NEW)));
+    let told = schemas.told(0);
+    assert_eq!((told.state, told.problems.len(), told.methods), (State::Current, 0, 2));
+}
+
+#[test]
+fn a_good_answer_that_was_served_all_along_ends_a_refusal() {
+    let mut schemas = schemas(&[1]);
+    schemas.says(0, 0, Ok(set(OLD)));
+    schemas.says(
+        0,
+        0,
+        Ok(set("message M {} service S { rpc A(M) returns (M) { option (google.api.http) = { get: \"x\" }; } }")),
+    );
+    assert_eq!(schemas.told(0).state, State::Outdated);
+    schemas.says(0, 0, Ok(set(OLD)));
+    assert_eq!(schemas.told(0).state, State::Current);
+}
+
+#[test]
+fn endpoints_are_served_together_and_what_one_lacks_is_told() {
+    let mut schemas = schemas(&[2]);
+    schemas.says(0, 0, Ok(set(OLD)));
+    schemas.says(0, 1, Ok(set(NEW)));
+    assert_eq!(schemas.methods(), ["/c.S/A", "/c.S/B"]);
+    let lacks =
+        |schemas: &Schemas| schemas.told(0).endpoints.into_iter().map(|endpoint| endpoint.lacks).collect::<Vec<_>>();
+    assert_eq!(lacks(&schemas), [vec!["method c.S/B".to_owned(), "field c.M.b".to_owned()], vec![]]);
+    schemas.says(0, 0, Ok(set(NEW)));
+    assert_eq!(lacks(&schemas), [[""; 0], []]);
+    assert_eq!(schemas.told(0).swapped, 2);
+}
+
+#[test]
+fn endpoints_that_contradict_each_other_are_named_and_the_last_good_schema_stays() {
+    let mut schemas = schemas(&[2]);
+    schemas.says(0, 0, Ok(set(OLD)));
+    schemas.says(0, 1, Ok(set(OLD)));
+    schemas.says(0, 1, Ok(set(OTHER)));
+    let told = schemas.told(0);
+    assert_eq!(told.problems, ["endpoint `http://0` and endpoint `http://1` define `c.M.a` differently"]);
+    assert_eq!((told.state, told.refused), (State::Outdated, 1));
+    schemas.says(0, 0, Ok(set(OTHER)));
+    let told = schemas.told(0);
+    assert_eq!((told.state, told.problems.len()), (State::Current, 0));
+    assert_eq!(told.breaking_changes, ["field `c.M.a` is `int32` now, not `string`"]);
+}
+
+#[test]
+fn two_upstreams_that_change_what_they_share_are_swapped_together() {
+    let mut schemas = schemas(&[1, 1]);
+    let user = |text: &str| set(&text.replace("service S", "service T"));
+    schemas.says(0, 0, Ok(set(OLD)));
+    schemas.says(1, 0, Ok(user(OLD)));
+    schemas.says(0, 0, Ok(set(OTHER)));
+    let told = schemas.told(0);
+    assert_eq!(told.problems, ["upstream `upstream0_1` and upstream `upstream1_1` define `c.M.a` differently"]);
+    schemas.says(1, 0, Ok(user(OTHER)));
+    for upstream in [0, 1] {
+        let told = schemas.told(upstream);
+        assert_eq!((told.state, told.swapped, told.problems.len()), (State::Current, 1, 0));
+    }
+}
+
+#[test]
+fn one_upstream_that_is_refused_keeps_no_other_waiting() {
+    let mut schemas = schemas(&[1, 1, 1]);
+    schemas.says(0, 0, Ok(set(OLD)));
+    schemas.says(1, 0, Ok(set(OLD)));
+    assert_eq!(schemas.told(1).problems, ["the upstreams `upstream0_1` and `upstream1_1` both have the service `c.S`"]);
+    assert_eq!(schemas.told(1).state, State::Missing);
+    schemas.says(2, 0, Ok(set(&NEW.replace("service S", "service U"))));
+    assert_eq!(schemas.methods(), ["/c.S/A", "/c.U/A", "/c.U/B"]);
+    // What was refused is not refused again for every word of another.
+    assert_eq!(schemas.told(1).refused, 2);
+    schemas.says(2, 0, silence());
+    assert_eq!(schemas.told(1).refused, 2);
+    // The first makes room for the second.
+    schemas.says(0, 0, Ok(set("message M { string a = 1; }")));
+    assert_eq!(schemas.told(1).state, State::Current);
+}
