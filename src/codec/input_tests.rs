@@ -71,6 +71,31 @@ fn null_is_absence_except_where_null_is_a_value() {
 }
 
 #[test]
+fn null_values_stand_wherever_an_enum_may() {
+    let codec = codec_of(
+        r#"syntax = "proto3"; package t; import "google/protobuf/struct.proto";
+           message M { map<string, google.protobuf.NullValue> m = 1; repeated google.protobuf.NullValue r = 2;
+             optional google.protobuf.NullValue o = 3; google.protobuf.NullValue n = 4; }"#,
+    );
+    for (json, wire, back) in [
+        (
+            r#"{"m":{"a":null,"b":"NULL_VALUE"}}"#,
+            &b"\x0a\x05\x0a\x01a\x10\0\x0a\x05\x0a\x01b\x10\0"[..],
+            r#"{"m":{"a":null,"b":null}}"#,
+        ),
+        (r#"{"r":[null,0]}"#, b"\x12\x02\0\0", r#"{"r":[null,null]}"#),
+        (r#"{"o":null,"n":null}"#, b"\x18\0", r#"{"o":null}"#),
+        (r#"{"m":null,"r":null}"#, b"", "{}"),
+    ] {
+        assert_eq!(codec.wire("t.M", json).unwrap(), wire, "{json}");
+        assert_eq!(codec.json("t.M", wire).unwrap(), back, "{json}");
+    }
+    for json in [r#"{"n":1}"#, r#"{"n":"null"}"#, r#"{"n":false}"#, r#"{"m":{"a":{}}}"#] {
+        assert!(codec.wire("t.M", json).is_err(), "{json}");
+    }
+}
+
+#[test]
 fn the_type_of_an_any_may_stand_anywhere() {
     for (json, back) in [
         (

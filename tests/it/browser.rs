@@ -1,15 +1,18 @@
-//! The demo page in a real Chromium, and `tidegate demo` as a newcomer starts it.
+//! The demo page in a real Chromium, Chromium's cache, and `tidegate demo` as a newcomer starts it.
 
 use std::{net::SocketAddr, thread::JoinHandle};
 
 use serde_json::json;
 use tokio::{net::TcpListener, sync::oneshot};
 
-use crate::harness::{
-    Config, Conn, Gateway, Via,
-    process::Process,
-    tools::{browser, finish},
-    within,
+use crate::{
+    backend::Backend,
+    harness::{
+        Config, Conn, Gateway, Via,
+        process::Process,
+        tools::{browser, finish},
+        within,
+    },
 };
 
 /// The demo's services on a thread and a runtime of their own: stopping cuts every connection.
@@ -54,7 +57,8 @@ async fn the_page_works_in_chromium_and_outlives_its_backend() {
     let gateway = Gateway::start(Config::new().upstream("demo", address, &protos).section(&page)).await;
 
     let screenshot = std::env::var_os("TIDEGATE_SCREENSHOT").map(std::path::PathBuf::from);
-    let mut chromium = browser(&format!("https://127.0.0.1:{}/", gateway.tls.port()), screenshot.as_deref());
+    let mut chromium =
+        browser("demo.mjs", &format!("https://127.0.0.1:{}/", gateway.tls.port()), screenshot.as_deref());
     let asked = chromium.stdout.find(|line| (line == "RESTART_BACKEND").then_some(())).await;
     if asked.is_none() {
         panic!("the page was never ready for the restart\n{}", chromium.transcript());
@@ -66,6 +70,21 @@ async fn the_page_works_in_chromium_and_outlives_its_backend() {
     assert!(lines.last().is_some_and(|line| line.starts_with("PASS ")), "{lines:?}");
     assert!(lines.iter().all(|line| !line.starts_with("not ok")), "{lines:?}");
     gateway.assert_nothing_internal();
+}
+
+#[tokio::test]
+async fn chromium_asks_about_what_it_keeps_and_is_not_sent_it_again() {
+    let backend = Backend::start().await;
+    let policy = "routes:\n  - match: { service: tidegate.test.v1 }\n    cache_control: private, no-cache";
+    let gateway = Gateway::start(Config::to(backend.address).section(policy)).await;
+    // Not over TLS: Chromium keeps nothing that came under a certificate it does not trust.
+    let lines = finish(browser("cache.mjs", &format!("http://{}", gateway.plain), None)).await;
+    let bodies: Vec<_> = lines.iter().filter_map(|line| line.split_once(" 200 ")).collect();
+    assert_eq!(bodies.iter().map(|(id, _)| *id).collect::<Vec<_>>(), ["first", "second"], "{lines:?}");
+    assert!(bodies[0].1.contains("kept") && bodies[0].1 == bodies[1].1, "{lines:?}");
+    for (id, status) in [("first", 200), ("second", 304)] {
+        assert_eq!(gateway.access_of(id).await["http_status"], status);
+    }
 }
 
 #[tokio::test]

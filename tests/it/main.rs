@@ -14,6 +14,7 @@ mod cases;
 mod commands;
 mod config_errors;
 mod dialects;
+mod encodings;
 mod forms;
 mod harness;
 mod proto;

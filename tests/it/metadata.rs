@@ -124,6 +124,7 @@ async fn reply_metadata_passes_by_rule_and_no_other() {
         {
             assert_eq!(answer.header(name), value, "{answer:?}");
         }
+        assert_eq!(answer.headers.get_all("etag").iter().count(), 1, "the first has precedence: {answer:?}");
         assert_eq!(answer.header("x-bin-bin").trim_end_matches('='), "AP8", "{answer:?}");
         for absent in ["x-secret", "x-trailer", "x-http-code", "grpc-status", "grpc-encoding"] {
             assert!(!answer.headers.contains_key(absent), "{absent}: {answer:?}");

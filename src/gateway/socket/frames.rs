@@ -7,7 +7,6 @@ use super::Socket;
 use crate::{
     call::ReplyEvent,
     codec::{InputError, OutputError},
-    config::OutputSettings,
     dialect::websocket::{Close, Incoming, Kind, Message, code as close_code, finish_frame, open_frame, write_message},
     gateway::{
         request::close_envelope,
@@ -59,8 +58,7 @@ impl Socket {
             Kind::Binary => write_message(Kind::Binary, wire, &mut self.out),
             Kind::Text => {
                 let start = open_frame(&mut self.out);
-                let options = OutputSettings { pretty: false, ..route.policy.output };
-                let written = route.binding.write_reply(&snapshot.codec, wire, options, &mut self.out);
+                let written = route.binding.write_reply(&snapshot.codec, wire, self.output, &mut self.out);
                 if written.is_err() {
                     self.out.truncate(start);
                     return written;

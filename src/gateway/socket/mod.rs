@@ -31,7 +31,11 @@ use super::{
 use crate::{
     call::{CallHead, Closed, Replies, Requests, Transport},
     codec::Bound,
-    dialect::websocket::{Close, Handshake, Kind, Liveness, Rules, Session, Subprotocol, Timing},
+    config::OutputSettings,
+    dialect::{
+        output_settings,
+        websocket::{Close, Handshake, Kind, Liveness, Rules, Session, Subprotocol, Timing},
+    },
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
     upstream::{Download, Pool, Upload},
@@ -99,6 +103,7 @@ struct Socket {
     client_streaming: bool,
     /// Requests, replies are `google.api.HttpBody`: frames are its bytes.
     raw: (bool, bool),
+    output: OutputSettings,
     bound: Bound,
     pool: Pool,
     record: Record,
@@ -151,6 +156,7 @@ impl Socket {
             route: route.index,
             client_streaming: route.client_streaming,
             raw: (route.binding.request_http_body(), route.binding.reply_http_body()),
+            output: OutputSettings { pretty: false, ..output_settings(&call.head.headers, route.policy.output) },
             bound,
             pool: call.pool(route)?.clone(),
             record,

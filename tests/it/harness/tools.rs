@@ -32,12 +32,12 @@ pub fn node(script: &str, args: &[&str]) -> Process {
     Process::start(&mut command, NODE)
 }
 
-/// The script that drives the demo page in Chromium.
-pub fn browser(base_url: &str, screenshot: Option<&Path>) -> Process {
+/// A script of `tests/browser` that drives Chromium.
+pub fn browser(script: &str, base_url: &str, screenshot: Option<&Path>) -> Process {
     let chromium = std::env::var_os("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into());
     assert!(Path::new(&chromium).exists(), "{chromium:?} is not there: {CHROMIUM}");
     let mut command = Command::new("node");
-    command.arg(below_tests("browser").join("demo.mjs")).env("BASE_URL", base_url).env("CHROMIUM", chromium);
+    command.arg(below_tests("browser").join(script)).env("BASE_URL", base_url).env("CHROMIUM", chromium);
     command.env_remove("RESTART_COMMAND").env_remove("SCREENSHOT").envs(screenshot.map(|path| ("SCREENSHOT", path)));
     Process::start(&mut command, NODE)
 }
