@@ -120,7 +120,7 @@ impl Binding {
                 if bound.iter().any(|variable| variable.path == path) {
                     return Err(wrong("body", name, "the field is bound by the path"));
                 }
-                claims.claim(codec, &path, None).map_err(|text| wrong("body", name, &text))?;
+                claims.claim_body(codec, &path).map_err(|text| wrong("body", name, &text))?;
                 Body::Field(path)
             }
         };

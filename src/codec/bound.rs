@@ -6,10 +6,10 @@ use super::{
     error::{InputError, OutputError, Place},
     form::{Form, Label, Slot},
     input,
-    output::{self, Output},
     plan::{GROUP_END, Kind, Plan, PlanId, Shape},
-    protobuf::{Raw, Wire, close, open, put_varint},
+    protobuf::{close, open, put_varint},
     query::{self, Claims, append_value},
+    survey,
     unknown::{LeftOut, Unknown},
     validate,
 };
@@ -42,15 +42,6 @@ pub(super) struct Leaf {
     pub(super) payload: Vec<u8>,
     /// The variable's place, where the path gives it.
     pub(super) variable: Option<usize>,
-}
-
-/// What a message says of a field that the URL gives too.
-#[derive(Default)]
-struct Survey {
-    present: bool,
-    differs: bool,
-    /// Another member of a oneof is there.
-    rival: bool,
 }
 
 impl Bound {
@@ -211,17 +202,16 @@ impl Bound {
             return Ok(());
         }
         let mut kept: Vec<&Leaf> = Vec::with_capacity(self.leaves.len());
-        for leaf in &self.leaves {
-            let mut survey = Survey::default();
-            survey.walk(codec, body, &leaf.path, leaf).map_err(OutputError::into_input)?;
+        let said = survey::of(codec, body, &self.leaves).map_err(OutputError::into_input)?;
+        for (leaf, said) in self.leaves.iter().zip(said) {
             match leaf.variable {
                 // The message says the same, or nothing: the path has the last word.
-                Some(_) if !survey.differs && !survey.rival => kept.push(leaf),
+                Some(_) if !said.differs && !said.rival => kept.push(leaf),
                 Some(place) => {
                     let name = binding.variables.get(place).map_or("", |variable| &*variable.name);
                     return Err(InputError::message(name, "the body gives another value than the path"));
                 }
-                None if !survey.present && !survey.rival => kept.push(leaf),
+                None if !said.present && !said.rival => kept.push(leaf),
                 None if self.mode == QueryMode::Fill => {}
                 None => {
                     let name = leaf.path.last().map_or("", |step| &*step.field(codec).proto_name);
@@ -320,60 +310,4 @@ pub(super) fn encode(codec: &Codec, leaves: &[&Leaf], level: usize, out: &mut Ve
             debug_assert!(nested.is_ok());
         }
     }
-}
-
-impl Survey {
-    /// Looks for a leaf, or a rival of it, in a message. Every appearance counts, however often fields and messages
-    /// are repeated: a parser may take any of them.
-    fn walk(&mut self, codec: &Codec, wire: &[u8], path: &[Step], leaf: &Leaf) -> Result<(), OutputError> {
-        let Some((step, rest)) = path.split_first() else { return Ok(()) };
-        let plan = codec.get(step.plan);
-        let field = step.field(codec);
-        let mut wire = Wire::new(wire);
-        while let Some(tag) = wire.tag()? {
-            let value = wire.value(tag)?;
-            if tag.number != field.number {
-                let other = field.oneof.and_then(|_| plan.fields.get(plan.by_number(tag.number, 0)?));
-                self.rival |= other.is_some_and(|other| other.oneof == field.oneof);
-                continue;
-            }
-            match (rest, value) {
-                ([], value) => self.meet(codec, step, value, leaf),
-                (_, Raw::Bytes(bytes)) if tag.wire_type == field.kind.wire_type() => {
-                    self.walk(codec, bytes, rest, leaf)?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn meet(&mut self, codec: &Codec, step: &Step, value: Raw<'_>, leaf: &Leaf) {
-        let field = step.field(codec);
-        let unset = match value {
-            Raw::Bits(bits) => bits == 0,
-            Raw::Bytes(bytes) => bytes.is_empty(),
-        };
-        if unset && !field.has_presence() {
-            return;
-        }
-        self.present = true;
-        if leaf.variable.is_some() {
-            let mut bound = Wire::new(&leaf.payload);
-            let bound = bound.tag().ok().flatten().and_then(|tag| bound.value(tag).ok());
-            self.differs |= match (as_json(codec, field.kind, Some(value)), as_json(codec, field.kind, bound)) {
-                (Some(given), Some(bound)) => given != bound,
-                _ => true,
-            };
-        }
-    }
-}
-
-/// A value as JSON, in which equal values are equal texts.
-fn as_json(codec: &Codec, kind: Kind, value: Option<Raw<'_>>) -> Option<Vec<u8>> {
-    let value = value?;
-    let mut json = Vec::new();
-    let write = |output: &mut Output<'_>| output.value(kind, value, 1);
-    output::write(codec, crate::config::OutputSettings::default(), &mut json, write).ok()?;
-    Some(json)
 }

@@ -8,6 +8,7 @@ use super::{
     output_map::Entries,
     plan::{Field, Kind, Plan, Shape, Special},
     protobuf::{Raw, Wire},
+    steps::{self, BYTES_PER_STEP},
     validate,
 };
 
@@ -39,7 +40,7 @@ impl Output<'_> {
     pub(super) fn gather<'w>(&self, plan: &Plan, wire: &'w [u8]) -> Result<Vec<Found<'w>>, OutputError> {
         let mut wire = Wire::new(wire);
         let mut found: Vec<Found<'w>> = Vec::new();
-        let mut last_of_oneof: Vec<Option<usize>> = vec![None; plan.oneofs.len()];
+        let mut last_of_oneof: Vec<Option<usize>> = Vec::new();
         while let Some(mut tag) = wire.tag()? {
             let mut value = wire.value(tag)?;
             if plan.special == Special::MessageSet {
@@ -53,8 +54,12 @@ impl Output<'_> {
             {
                 continue;
             }
-            if let Some(last) = field.oneof.and_then(|oneof| last_of_oneof.get_mut(usize::from(oneof))) {
-                *last = Some(place);
+            if let Some(oneof) = field.oneof {
+                // Most messages have none, and there may be many messages.
+                last_of_oneof.resize(plan.oneofs.len(), None);
+                if let Some(last) = last_of_oneof.get_mut(usize::from(oneof)) {
+                    *last = Some(place);
+                }
             }
             found.push(Found { place, form, value });
         }
@@ -70,7 +75,7 @@ impl Output<'_> {
         last_of_oneof: &[Option<usize>],
         found: &mut Vec<Found<'_>>,
     ) -> Result<(), OutputError> {
-        if last_of_oneof.iter().all(Option::is_none) {
+        if last_of_oneof.is_empty() {
             return Ok(());
         }
         let mut ended = vec![false; last_of_oneof.len()];
@@ -181,17 +186,27 @@ impl Output<'_> {
 /// Parts of a message one after another are the message that they merge to (protobuf encoding, "Last One Wins").
 ///
 /// # Errors
-/// A part that is cut short: it would take the beginning of the next one for its own.
+/// As [`append_part`].
 pub(super) fn join(run: &[Found<'_>]) -> Result<Vec<u8>, OutputError> {
     let mut joined = Vec::new();
     for found in run {
         if let Raw::Bytes(part) = found.value {
-            let mut wire = Wire::new(part);
-            while let Some(tag) = wire.tag()? {
-                wire.value(tag)?;
-            }
-            joined.extend_from_slice(part);
+            append_part(part, &mut joined)?;
         }
     }
     Ok(joined)
+}
+
+/// Appends one more part of a message. Whether what stands in it is sound is seen when all of it is written.
+///
+/// # Errors
+/// A part that is cut short: it would take the beginning of the next one for its own.
+pub(super) fn append_part(part: &[u8], joined: &mut Vec<u8>) -> Result<(), OutputError> {
+    let mut wire = Wire::new(part);
+    while let Some(tag) = wire.tag()? {
+        wire.value(tag)?;
+    }
+    steps::count(part.len() / BYTES_PER_STEP);
+    joined.extend_from_slice(part);
+    Ok(())
 }

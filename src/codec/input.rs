@@ -8,6 +8,8 @@ use super::{
     Codec,
     distinct::{Distinct, Key},
     error::{InputError, plain, shown},
+    input_any::{LateTypes, TYPE},
+    lengths::Lengths,
     plan::{Field, Kind, Plan, Shape, Special},
     protobuf::{close, open, put_bits, put_bytes, put_varint},
     reader::Reader,
@@ -24,10 +26,7 @@ pub(super) fn message(
     spare: usize,
     out: &mut Vec<u8>,
 ) -> Result<usize, InputError> {
-    let mut input = Input { codec, reader: Reader::new(json)?, ahead: AHEAD_MAX * json.len(), spare, out };
-    input.message(plan, 1)?;
-    input.reader.end()?;
-    Ok(spare - input.spare)
+    read(codec, json, spare, out, |input| input.message(plan, 1))
 }
 
 /// The same of a field whose value is a whole text.
@@ -38,25 +37,34 @@ pub(super) fn field(
     spare: usize,
     out: &mut Vec<u8>,
 ) -> Result<usize, InputError> {
-    let mut input = Input { codec, reader: Reader::new(json)?, ahead: AHEAD_MAX * json.len(), spare, out };
-    input.field(field, 1)?;
+    read(codec, json, spare, out, |input| input.field(field, 1).map(drop))
+}
+
+fn read<'j>(
+    codec: &Codec,
+    json: &'j [u8],
+    spare: usize,
+    out: &mut Vec<u8>,
+    read: impl FnOnce(&mut Input<'_, 'j>) -> Result<(), InputError>,
+) -> Result<usize, InputError> {
+    let from = out.len();
+    let (reader, lengths, late_types) = (Reader::new(json)?, Lengths::default(), LateTypes::default());
+    let mut input = Input { codec, reader, spare, late_types, lengths, out };
+    read(&mut input)?;
     input.reader.end()?;
+    input.lengths.settle(from, input.out);
     Ok(spare - input.spare)
 }
 
 pub(super) struct Input<'c, 'j> {
     pub(super) codec: &'c Codec,
     pub(super) reader: Reader<'j>,
-    /// How many bytes may still be read ahead, to find the types of what stands before them.
-    pub(super) ahead: usize,
     /// How many unknown names may still be left out before one is refused.
     pub(super) spare: usize,
+    pub(super) late_types: LateTypes,
+    pub(super) lengths: Lengths,
     pub(super) out: &'c mut Vec<u8>,
 }
-
-/// How many times its own length a text may be read ahead: messages nested a hundred deep, each with its type at its end,
-/// would have it read a hundred times.
-const AHEAD_MAX: usize = 4;
 
 impl<'j> Input<'_, 'j> {
     /// One value that is a message; `depth` is its own, the outermost's is 1.
@@ -65,17 +73,18 @@ impl<'j> Input<'_, 'j> {
             return Err(InputError::body(self.reader.offset(), "nested more than 100 levels deep"));
         }
         match plan.special {
-            Special::None => self.object(plan, depth, None),
+            Special::None => self.object(plan, depth, false),
             special => self.special(special, plan, depth),
         }
     }
 
-    /// An object of members; at the offset `typed` stands its `@type`, which was read before.
-    pub(super) fn object(&mut self, plan: &Plan, depth: usize, typed: Option<usize>) -> Result<(), InputError> {
+    /// An object of members; `typed` lets `@type` pass, which was read before.
+    pub(super) fn object(&mut self, plan: &Plan, depth: usize, typed: bool) -> Result<(), InputError> {
         if !self.reader.open_object("an object")? {
             return Ok(());
         }
         let mut seen = Seen::new(plan);
+        let mut type_seen = false;
         let mut hint = 0;
         loop {
             self.reader.peek();
@@ -93,7 +102,7 @@ impl<'j> Input<'_, 'j> {
                             hint = place + 1;
                             self.member(plan, place, &mut seen, offset, depth)?;
                         }
-                        None if typed.is_some() && *key.decoded() == *b"@type" => self.pass_type(typed, offset)?,
+                        None if typed && *key.decoded() == *TYPE => self.pass_type(&mut type_seen, offset, depth)?,
                         None if self.leave_out() => {
                             self.reader.skip(depth + 1).map_err(|error| error.within(&plain(&key.decoded())))?;
                         }
@@ -204,9 +213,9 @@ impl<'j> Input<'_, 'j> {
             Kind::String => self.string(),
             Kind::Bytes => self.bytes(),
             Kind::Message(id) => {
-                let from = open(self.out);
+                let opened = self.lengths.open(self.out);
                 self.message(self.codec.get(id), depth + 1)?;
-                Ok(close(from, self.out))
+                Ok(self.lengths.close(opened, self.out))
             }
             Kind::Group(id) => {
                 self.message(self.codec.get(id), depth + 1)?;
@@ -357,7 +366,7 @@ impl<'j> Input<'_, 'j> {
             self.out.extend_from_slice(field.tag());
             if let Err(error) = self.payload(field.kind, field, depth) {
                 self.without(error).map_err(|error| error.at_index(index))?;
-                self.out.truncate(before);
+                self.lengths.rewind(before, self.out);
             }
             if !self.reader.another(b']')? {
                 return Ok(());
@@ -377,7 +386,7 @@ impl<'j> Input<'_, 'j> {
             let name = self.reader.key()?;
             let before = self.out.len();
             self.out.extend_from_slice(field.tag());
-            let from = open(self.out);
+            let opened = self.lengths.open(self.out);
             let key = self.map_key(key, name, offset)?;
             if seen.insert(key).is_some() {
                 return Err(InputError::body(offset, "the key is given twice").at_key(&name.decoded()));
@@ -385,9 +394,9 @@ impl<'j> Input<'_, 'j> {
             self.out.push(2 << 3 | field.kind.wire_type());
             if let Err(error) = self.payload(field.kind, field, depth) {
                 self.without(error).map_err(|error| error.at_key(&name.decoded()))?;
-                self.out.truncate(before);
+                self.lengths.rewind(before, self.out);
             } else {
-                close(from, self.out);
+                self.lengths.close(opened, self.out);
             }
             if !self.reader.another(b'}')? {
                 return Ok(());

@@ -1,12 +1,11 @@
 //! JSON text → wire bytes for the messages that have a JSON form of their own. Knows nothing of where the text came from.
 
 use super::{
-    error::{InputError, plain},
+    error::InputError,
     input::{Input, mismatch},
     mask, message_set,
     plan::{Field, Kind, Plan, Shape, Special},
-    protobuf::{close, open, put_bits, put_bytes, put_varint},
-    string::Text,
+    protobuf::{close, open, put_bits, put_varint},
     time,
 };
 
@@ -14,7 +13,7 @@ const TIMESTAMP: &str = "an RFC 3339 date and time as \"2024-01-02T03:04:05Z\"";
 const DURATION: &str = "a duration in seconds as \"1.5s\"";
 const MASK: &str = "field paths in lowerCamelCase, separated by commas";
 
-impl<'j> Input<'_, 'j> {
+impl Input<'_, '_> {
     pub(super) fn special(&mut self, special: Special, plan: &Plan, depth: usize) -> Result<(), InputError> {
         match (special, &*plan.fields) {
             (Special::Timestamp, _) => self.one_text(TIMESTAMP, append_timestamp),
@@ -30,14 +29,15 @@ impl<'j> Input<'_, 'j> {
                 }
                 self.field(value, depth).map(|_| ())
             }
-            (Special::MessageSet, _) => self.message_set(plan, depth, None),
-            _ => self.object(plan, depth, None),
+            (Special::MessageSet, _) => self.message_set(plan, depth, false),
+            _ => self.object(plan, depth, false),
         }
     }
 
-    fn message_set(&mut self, plan: &Plan, depth: usize, typed: Option<usize>) -> Result<(), InputError> {
+    pub(super) fn message_set(&mut self, plan: &Plan, depth: usize, typed: bool) -> Result<(), InputError> {
         let from = self.out.len();
         self.object(plan, depth, typed)?;
+        self.lengths.settle(from, self.out);
         message_set::regroup(from, self.out);
         Ok(())
     }
@@ -69,115 +69,6 @@ impl<'j> Input<'_, 'j> {
             Some(field) => self.field(field, depth.saturating_sub(1)).map(|_| ()),
             None => Err(self.reader.unexpected("another kind of value")),
         }
-    }
-
-    /// `google.protobuf.Any`: its `@type` may stand behind what it describes.
-    fn any(&mut self, depth: usize) -> Result<(), InputError> {
-        self.reader.peek();
-        let offset = self.reader.offset();
-        let Some((typed, url)) = self.find_type(depth)? else {
-            // Without a type there is nothing that other members could belong to.
-            return if self.reader.open_object("an object")? {
-                Err(InputError::body(offset, "expected a member \"@type\""))
-            } else {
-                Ok(())
-            };
-        };
-        let url = url.decoded().into_owned();
-        let name = url.iter().rposition(|byte| *byte == b'/').and_then(|slash| url.get(slash + 1..));
-        let plan = name
-            .and_then(|name| std::str::from_utf8(name).ok())
-            .and_then(|name| self.codec.plan_by_name(name))
-            .map(|id| self.codec.get(id));
-        let Some(plan) = plan else {
-            return Err(mismatch(offset, "the URL of a type in the schema", &url).within("@type"));
-        };
-        self.out.push(1 << 3 | 2);
-        put_bytes(&url, self.out);
-        let before = self.out.len();
-        self.out.push(2 << 3 | 2);
-        let from = open(self.out);
-        match plan.special {
-            // Some write Empty with a value, as they do the messages with a form of their own; some without.
-            Special::None if &*plan.name != "google.protobuf.Empty" => self.object(plan, depth, Some(typed))?,
-            Special::MessageSet => self.message_set(plan, depth, Some(typed))?,
-            _ => self.any_value(plan, offset, depth, typed)?,
-        }
-        if !close(from, self.out) {
-            self.out.truncate(before);
-        }
-        Ok(())
-    }
-
-    /// The `@type` of the object that stands next, which stays there, and its offset.
-    fn find_type(&mut self, depth: usize) -> Result<Option<(usize, Text<'j>)>, InputError> {
-        let mut ahead = self.reader.clone();
-        if !ahead.open_object("an object")? {
-            return Ok(None);
-        }
-        loop {
-            ahead.peek();
-            let offset = ahead.offset();
-            let key = ahead.key()?;
-            if *key.decoded() == *b"@type" {
-                if ahead.peek() != b'"' {
-                    return Err(ahead.unexpected("a type URL").within("@type"));
-                }
-                return Ok(Some((offset, ahead.string()?)));
-            }
-            ahead.skip(depth)?;
-            let passed = ahead.offset() - offset;
-            let Some(left) = self.ahead.checked_sub(passed) else {
-                return Err(InputError::body(offset, "expected \"@type\" first, where so much is nested"));
-            };
-            self.ahead = left;
-            if !ahead.another(b'}')? {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Passes the `@type` that was read before; there may be no other.
-    pub(super) fn pass_type(&mut self, read: Option<usize>, offset: usize) -> Result<(), InputError> {
-        if read != Some(offset) {
-            return Err(InputError::body(offset, "the member is given twice").within("@type"));
-        }
-        self.reader.peek();
-        self.reader.string().map(drop)
-    }
-
-    /// The `value` of a message with a JSON form of its own.
-    fn any_value(&mut self, plan: &Plan, offset: usize, depth: usize, typed: usize) -> Result<(), InputError> {
-        let mut given = false;
-        self.reader.open_object("an object")?;
-        loop {
-            self.reader.peek();
-            let at = self.reader.offset();
-            let key = self.reader.key()?.decoded().into_owned();
-            match &*key {
-                b"@type" => self.pass_type(Some(typed), at)?,
-                b"value" if given => {
-                    return Err(InputError::body(at, "the member is given twice").within("value"));
-                }
-                b"value" => {
-                    given = true;
-                    self.message(plan, depth + 1).map_err(|error| error.within("value"))?;
-                }
-                other if self.leave_out() => {
-                    self.reader.skip(depth + 1).map_err(|error| error.within(&plain(other)))?;
-                }
-                other => {
-                    let text = "expected no members but \"@type\" and \"value\"";
-                    return Err(InputError::body(at, text).within(&plain(other)).of_unknown());
-                }
-            }
-            if !self.reader.another(b'}')? {
-                break;
-            }
-        }
-        // Of Empty there is nothing to be given.
-        let optional = plan.special == Special::None;
-        if given || optional { Ok(()) } else { Err(InputError::body(offset, "expected a member \"value\"")) }
     }
 }
 

@@ -4,11 +4,13 @@
 
 mod binding;
 mod bound;
+mod survey;
 mod patch;
 mod form;
 mod query;
 mod input;
 mod input_special;
+mod input_any;
 mod output;
 mod output_map;
 mod output_special;
@@ -20,6 +22,7 @@ mod distinct;
 mod plan;
 mod names;
 mod reader;
+mod lengths;
 mod unknown;
 mod string;
 mod protobuf;
@@ -28,6 +31,7 @@ mod text;
 mod time;
 mod mask;
 mod error;
+mod steps;
 
 #[cfg(test)]
 mod fixtures;
@@ -41,6 +45,8 @@ mod binding_tests;
 mod form_tests;
 #[cfg(test)]
 mod oracle_tests;
+#[cfg(test)]
+mod steps_tests;
 
 use buffa_descriptor::{DescriptorPool, MessageIndex};
 

@@ -55,8 +55,7 @@ pub(super) fn write(
         match write(&mut Output { codec, settings, out, gathers }) {
             Ok(()) if settings.pretty => {
                 let compact = out.split_off(from);
-                pretty::write(&compact, out);
-                return Ok(());
+                return pretty::write_within(&compact, REPLY_JSON_BYTES_MAX, out).ok_or_else(too_much);
             }
             Ok(()) => return Ok(()),
             Err(Stop::Fault(error)) => return Err(error),
@@ -90,9 +89,7 @@ impl<'c> Output<'c> {
         if depth > DEPTH_MAX {
             return Err(too_deep().into());
         }
-        if self.out.len() > REPLY_JSON_BYTES_MAX {
-            return Err(OutputError::new("the message becomes more JSON than may be sent").into());
-        }
+        self.check_room()?;
         if !plan.special.is_object() {
             return self.special(plan, wire, depth);
         }
@@ -236,6 +233,7 @@ impl<'c> Output<'c> {
                 while !packed.is_empty() {
                     let bits = packed.element(kind)?;
                     if !self.is_unknown(kind, bits) {
+                        self.check_room()?;
                         self.comma(b'[');
                         self.number(kind, bits);
                     }
@@ -244,10 +242,18 @@ impl<'c> Output<'c> {
             }
             (_, Raw::Bits(bits)) if self.is_unknown(kind, bits) => Ok(()),
             (_, value) => {
+                self.check_room()?;
                 self.comma(b'[');
                 self.value(kind, value, depth)
             }
         }
+    }
+
+    /// Where what is written may be many times as long as what is read: with defaults a message, without them the name of an
+    /// enum's value.
+    #[inline]
+    fn check_room(&self) -> Result<(), OutputError> {
+        if self.out.len() > REPLY_JSON_BYTES_MAX { Err(too_much()) } else { Ok(()) }
     }
 
     #[inline]
@@ -340,6 +346,11 @@ impl<'c> Output<'c> {
             (_, kind) => self.number(kind, 0),
         }
     }
+}
+
+#[cold]
+fn too_much() -> OutputError {
+    OutputError::new("the message becomes more JSON than may be sent")
 }
 
 pub(super) fn within(stop: Stop, field: &Field) -> Stop {

@@ -3,6 +3,7 @@
 use super::{
     distinct::{Distinct, Key},
     error::OutputError,
+    gather::append_part,
     output::{Output, Stop, unzigzag},
     plan::{Field, Kind},
     protobuf::{Raw, Wire},
@@ -10,12 +11,12 @@ use super::{
 };
 
 impl Output<'_> {
-    /// A value that another takes the place of, or is joined to.
+    /// A value that another takes the place of.
     fn superseded(&self, field: &Field, value: &Value<'_>) -> Result<(), OutputError> {
         match value {
+            Value::None => Ok(()),
             Value::One(raw) => self.sound(field.kind, *raw),
-            // Its parts were looked at one by one when they were joined.
-            Value::None | Value::Joined(_) => Ok(()),
+            Value::Joined(parts) => self.sound(field.kind, Raw::Bytes(parts)),
         }
     }
 
@@ -38,11 +39,14 @@ impl Output<'_> {
                     }
                 }
                 2 if tag.wire_type == field.kind.wire_type() => {
-                    self.superseded(field, &value)?;
-                    if !matches!(value, Value::None) && field.kind.is_message() {
-                        self.sound(field.kind, raw)?;
-                    }
-                    value.set(field.kind, raw);
+                    value = match (value, raw) {
+                        (Value::None, raw) => Value::One(raw),
+                        (earlier, Raw::Bytes(more)) if field.kind.is_message() => earlier.join(more)?,
+                        (earlier, raw) => {
+                            self.superseded(field, &earlier)?;
+                            Value::One(raw)
+                        }
+                    };
                 }
                 _ => {}
             }
@@ -148,18 +152,20 @@ enum Value<'w> {
     Joined(Vec<u8>),
 }
 
-impl<'w> Value<'w> {
-    fn set(&mut self, kind: Kind, raw: Raw<'w>) {
-        *self = match (std::mem::replace(self, Self::None), raw) {
-            (Self::One(Raw::Bytes(first)), Raw::Bytes(more)) if kind.is_message() => {
-                Self::Joined([first, more].concat())
+impl Value<'_> {
+    /// A message with one more part.
+    fn join(self, more: &[u8]) -> Result<Self, OutputError> {
+        let mut parts = match self {
+            Self::None | Self::One(Raw::Bits(_)) => Vec::new(),
+            Self::One(Raw::Bytes(first)) => {
+                let mut parts = Vec::new();
+                append_part(first, &mut parts)?;
+                parts
             }
-            (Self::Joined(mut first), Raw::Bytes(more)) if kind.is_message() => {
-                first.extend_from_slice(more);
-                Self::Joined(first)
-            }
-            (_, raw) => Self::One(raw),
+            Self::Joined(parts) => parts,
         };
+        append_part(more, &mut parts)?;
+        Ok(Self::Joined(parts))
     }
 }
 

@@ -58,7 +58,7 @@ impl UpdateMask {
         out.extend_from_slice(self.field.field(codec).tag());
         let from = open(out);
         let mut path = self.prefix.as_bytes().to_vec();
-        self.members(codec, codec.get(self.message), &mut reader, &mut path, out)?;
+        self.members(codec, codec.get(self.message), &mut reader, &mut path, from + MASK_BYTES_MAX, out)?;
         close(from, out);
         Ok(())
     }
@@ -84,12 +84,14 @@ impl UpdateMask {
         }
     }
 
+    /// Up to `end` and one more.
     fn members(
         &self,
         codec: &Codec,
         plan: &Plan,
         reader: &mut Reader<'_>,
         path: &mut Vec<u8>,
+        end: usize,
         out: &mut Vec<u8>,
     ) -> Result<(), InputError> {
         if !reader.open_object("an object")? {
@@ -111,13 +113,17 @@ impl UpdateMask {
             });
             let inner = inner.filter(|plan| plan.special == Special::None);
             match inner.filter(|_| reader.peek() == b'{' && !reader.is_empty_object()) {
-                Some(plan) => self.members(codec, plan, reader, path, out)?,
+                Some(plan) => self.members(codec, plan, reader, path, end, out)?,
                 None => {
                     if field.is_some_and(|field| field.proto_name.starts_with('[')) {
                         return Err(InputError::message(shown(&key), "no update mask can name an extension: give one"));
                     }
                     if field.is_some() {
                         self.append_path(path, out);
+                    }
+                    if out.len() > end {
+                        let text = "the body gives more than the update mask that is made of it can hold: give one";
+                        return Err(InputError::message("", text));
                     }
                     reader.skip(1)?;
                 }
@@ -129,6 +135,10 @@ impl UpdateMask {
         }
     }
 }
+
+/// Longest mask, in bytes: a path names every message that it leads through, so what is deep is many times as long in a mask as in
+/// its body.
+const MASK_BYTES_MAX: usize = 1 << 20;
 
 /// Whether the value that stands next is the name of an enum value that is unknown, and was left out.
 fn names_nothing(codec: &Codec, field: &Field, reader: &mut Reader<'_>) -> bool {

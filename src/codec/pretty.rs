@@ -2,9 +2,17 @@
 
 /// Appends `compact`, which is sound JSON without white space, spread over lines.
 pub fn write(compact: &[u8], out: &mut Vec<u8>) {
+    let _ = write_within(compact, usize::MAX, out);
+}
+
+/// The same until `out` is longer than `bytes_max`, and then none: what is deep has more white space than text.
+pub(super) fn write_within(compact: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Option<()> {
     let mut depth = 0;
     let mut rest = compact.iter().copied().peekable();
     while let Some(byte) = rest.next() {
+        if out.len() > bytes_max {
+            return None;
+        }
         out.push(byte);
         match byte {
             b'"' => {
@@ -33,6 +41,7 @@ pub fn write(compact: &[u8], out: &mut Vec<u8>) {
             line(depth, out);
         }
     }
+    Some(())
 }
 
 fn line(depth: usize, out: &mut Vec<u8>) {

@@ -5,6 +5,7 @@ use crate::{limits::DEPTH_MAX, wire::varint};
 use super::{
     error::OutputError,
     plan::{FIXED32, FIXED64, GROUP_END, GROUP_START, Kind, LENGTH, VARINT},
+    steps::{self, BYTES_PER_STEP},
 };
 
 /// What is left of a message.
@@ -49,6 +50,7 @@ impl<'a> Wire<'a> {
         if self.rest.is_empty() {
             return Ok(None);
         }
+        steps::count(1);
         let tag = self.varint()?;
         let number = u32::try_from(tag >> 3).ok().filter(|number| (1..1 << 29).contains(number));
         match number {
@@ -62,6 +64,7 @@ impl<'a> Wire<'a> {
     pub(super) fn pass(&mut self, tag: &[u8]) -> bool {
         match self.rest.strip_prefix(tag) {
             Some(rest) => {
+                steps::count(1);
                 self.rest = rest;
                 true
             }
@@ -109,6 +112,7 @@ impl<'a> Wire<'a> {
     /// One element of a packed list.
     #[inline]
     pub(super) fn element(&mut self, kind: Kind) -> Result<u64, OutputError> {
+        steps::count(1);
         match kind.wire_type() {
             FIXED64 => self.fixed().map(u64::from_le_bytes),
             FIXED32 => self.fixed().map(|bytes| u32::from_le_bytes(bytes).into()),
@@ -213,6 +217,7 @@ pub(super) fn close(from: usize, out: &mut Vec<u8>) -> bool {
 }
 
 fn close_long(from: usize, length: usize, out: &mut Vec<u8>) {
+    steps::count(length / BYTES_PER_STEP);
     let end = out.len();
     // The varint goes behind the value first, and tells by its own length how far the value moves.
     varint::write(length as u64, out);

@@ -184,18 +184,11 @@ impl Claims {
         // Field numbers are positive, so 0 sets a oneof and a map's key apart.
         let mut claim: Vec<u32> = Vec::with_capacity(path.len() + 2);
         for (level, step) in path.iter().enumerate() {
-            let field = step.field(codec);
             if level > 0 {
                 self.claim_part(&claim)?;
             }
-            if let Some(oneof) = field.oneof {
-                let at = [&*claim, &[0, u32::from(oneof)]].concat();
-                if *self.0.entry(at).or_insert(step.place) != step.place {
-                    let name = codec.get(step.plan).oneofs.get(usize::from(oneof)).map_or("", |name| &**name);
-                    return Err(format!("another member of the oneof {name} is given too"));
-                }
-            }
-            claim.push(field.number);
+            self.claim_oneof(codec, &claim, step)?;
+            claim.push(step.field(codec).number);
         }
         match (path.last().map(|step| step.field(codec).shape), key) {
             (Some(Shape::List { .. }), _) => return Ok(()),
@@ -210,6 +203,30 @@ impl Claims {
             None => Ok(()),
             Some(_) => Err("given twice".to_owned()),
         }
+    }
+
+    /// The same of a body, which may hold what others give parts of.
+    ///
+    /// # Errors
+    /// A oneof of which another member is given.
+    pub(super) fn claim_body(&mut self, codec: &Codec, path: &Path) -> Result<(), String> {
+        let mut claim = Vec::with_capacity(path.len() + 2);
+        for step in path {
+            self.claim_oneof(codec, &claim, step)?;
+            claim.push(step.field(codec).number);
+        }
+        Ok(())
+    }
+
+    /// The member that a step is of a oneof, where it is one, of the message at `claim`.
+    fn claim_oneof(&mut self, codec: &Codec, claim: &[u32], step: &Step) -> Result<(), String> {
+        let Some(oneof) = step.field(codec).oneof else { return Ok(()) };
+        let at = [claim, &[0, u32::from(oneof)]].concat();
+        if *self.0.entry(at).or_insert(step.place) == step.place {
+            return Ok(());
+        }
+        let name = codec.get(step.plan).oneofs.get(usize::from(oneof)).map_or("", |name| &**name);
+        Err(format!("another member of the oneof {name} is given too"))
     }
 
     fn claim_part(&mut self, claim: &[u32]) -> Result<(), String> {

@@ -4,6 +4,7 @@ use crate::limits::DEPTH_MAX;
 
 use super::{
     error::{InputError, plain, shown},
+    steps,
     string::{Text, escape_length, plain_length},
 };
 
@@ -33,12 +34,17 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    /// Goes to an offset at which a value stands.
+    pub(super) fn go_to(&mut self, offset: usize) {
+        self.at = offset;
+    }
+
     /// The first byte of what comes next, past white space; 0 at the end.
     #[inline]
     pub(super) fn peek(&mut self) -> u8 {
         loop {
             match self.text.get(self.at) {
-                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(b' ' | b'\n' | b'\r' | b'\t') => self.pass(),
                 Some(byte) => return *byte,
                 None => return 0,
             }
@@ -48,7 +54,13 @@ impl<'a> Reader<'a> {
     /// Passes the byte that `peek` showed.
     #[inline]
     pub(super) fn pass(&mut self) {
-        self.at += 1;
+        self.advance(1);
+    }
+
+    #[inline]
+    fn advance(&mut self, bytes: usize) {
+        steps::count(bytes);
+        self.at += bytes;
     }
 
     /// What stands next is not what should.
@@ -86,7 +98,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn expect(&mut self, byte: u8, what: &str) -> Result<(), InputError> {
         if self.peek() == byte {
-            self.at += 1;
+            self.pass();
             Ok(())
         } else {
             Err(self.unexpected(what))
@@ -98,7 +110,7 @@ impl<'a> Reader<'a> {
     pub(super) fn open_object(&mut self, what: &str) -> Result<bool, InputError> {
         self.expect(b'{', what)?;
         if self.peek() == b'}' {
-            self.at += 1;
+            self.pass();
             return Ok(false);
         }
         Ok(true)
@@ -125,11 +137,11 @@ impl<'a> Reader<'a> {
     pub(super) fn another(&mut self, close: u8) -> Result<bool, InputError> {
         match self.peek() {
             b',' => {
-                self.at += 1;
+                self.pass();
                 Ok(true)
             }
             byte if byte == close => {
-                self.at += 1;
+                self.pass();
                 Ok(false)
             }
             _ => Err(self.unexpected(if close == b'}' { "',' or '}'" } else { "',' or ']'" })),
@@ -141,7 +153,7 @@ impl<'a> Reader<'a> {
     pub(super) fn open_array(&mut self, what: &str) -> Result<bool, InputError> {
         self.expect(b'[', what)?;
         if self.peek() == b']' {
-            self.at += 1;
+            self.pass();
             return Ok(false);
         }
         Ok(true)
@@ -159,7 +171,7 @@ impl<'a> Reader<'a> {
     pub(super) fn pass_text(&mut self, text: &[u8]) -> bool {
         let found = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(text));
         if found {
-            self.at += text.len();
+            self.advance(text.len());
         }
         found
     }
@@ -174,7 +186,7 @@ impl<'a> Reader<'a> {
             at += self.text.get(at..).map_or(0, plain_length);
             match self.text.get(at) {
                 Some(b'"') => {
-                    self.at = at + 1;
+                    self.advance(at + 1 - self.at);
                     return Ok(Text { raw: self.text.get(from..at).unwrap_or_default(), escaped });
                 }
                 Some(b'\\') => {
@@ -194,7 +206,7 @@ impl<'a> Reader<'a> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         match number_length(rest) {
             Some(length) => {
-                self.at += length;
+                self.advance(length);
                 Ok(rest.get(..length).unwrap_or_default())
             }
             None => Err(InputError::body(self.at, "a number that JSON does not know (RFC 8259, section 6)")),
@@ -203,13 +215,24 @@ impl<'a> Reader<'a> {
 
     /// Passes any one value; `depth` is that of a container which would stand here.
     pub(super) fn skip(&mut self, depth: usize) -> Result<(), InputError> {
+        self.skip_with(depth, &mut |_, _, _| ())
+    }
+
+    /// The same, telling of each member that is passed: the offset of its object, its key, the offset of its value.
+    pub(super) fn skip_with(
+        &mut self,
+        depth: usize,
+        member: &mut impl FnMut(usize, Text<'a>, usize),
+    ) -> Result<(), InputError> {
         match self.peek() {
             b'{' => {
                 self.check_depth(depth)?;
+                let object = self.at;
                 if self.open_object("an object")? {
                     loop {
-                        self.key()?;
-                        self.skip(depth + 1)?;
+                        let key = self.key()?;
+                        member(object, key, self.at);
+                        self.skip_with(depth + 1, member)?;
                         if !self.another(b'}')? {
                             break;
                         }
@@ -220,7 +243,7 @@ impl<'a> Reader<'a> {
                 self.check_depth(depth)?;
                 if self.open_array("an array")? {
                     loop {
-                        self.skip(depth + 1)?;
+                        self.skip_with(depth + 1, member)?;
                         if !self.another(b']')? {
                             break;
                         }
