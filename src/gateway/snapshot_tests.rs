@@ -28,7 +28,7 @@ fn build(settings: &Settings, schemas: &[UpstreamSchema]) -> Result<Snapshot, St
 fn rules_that_cannot_be_served_are_refused_where_they_stand() {
     for case in RULES.split("\n=== ").skip(1) {
         let (inputs, expected) = case.split_once(">>>\n").unwrap();
-        let mut upstreams: Vec<(&str, Vec<(&str, &str)>, Vec<_>)> = Vec::new();
+        let mut upstreams: Vec<(&str, Vec<_>, Vec<_>)> = Vec::new();
         for input in inputs.split("\n--- ").skip(1) {
             let (head, text) = input.split_once('\n').unwrap();
             let (upstream, file) = head.split_once(' ').unwrap();
@@ -42,11 +42,13 @@ fn rules_that_cannot_be_served_are_refused_where_they_stand() {
             }
         }
         let settings = settings(&upstreams.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
-        let schema = |(_, protos, yamls): (&str, Vec<_>, Vec<_>)| UpstreamSchema {
-            set: Some(compile(&protos).into()),
-            service_config: Arc::new(ServiceConfig::of(yamls).unwrap()),
-        };
-        let schemas: Vec<_> = upstreams.into_iter().map(schema).collect();
+        let schemas: Vec<_> = upstreams
+            .into_iter()
+            .map(|(_, protos, yamls)| UpstreamSchema {
+                set: Some(compile(&protos).into()),
+                service_config: Arc::new(ServiceConfig::of(yamls).unwrap()),
+            })
+            .collect();
         let got = build(&settings, &schemas).err().unwrap_or_else(|| "fine".to_owned());
         assert_eq!(got, expected.trim(), "{}", inputs.lines().next().unwrap());
     }

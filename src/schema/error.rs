@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use buffa_descriptor::PoolError;
 use thiserror::Error;
 
-use super::{RuleError, SET_BYTES_MAX};
+use super::{RuleError, SET_BYTES_MAX, set::SET_MEMORY_MAX};
 use crate::config::Location;
 
 #[derive(Debug, Error)]
@@ -57,6 +57,8 @@ pub enum InvalidSet {
     TooLarge { len: usize },
     #[error("it is empty")]
     Empty,
+    #[error("its descriptors take more than {SET_MEMORY_MAX} bytes of memory")]
+    TooMany,
     #[error("it is not a serialized google.protobuf.FileDescriptorSet, or it is damaged")]
     NotASet,
     #[error("it cannot be decoded: {0}")]

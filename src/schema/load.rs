@@ -75,15 +75,16 @@ impl FileResolver for Traced {
 
 fn read(path: &Path) -> Result<Bytes, SchemaError> {
     let failed = |cause| SchemaError::Read { path: path.to_owned(), cause };
-    let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
-    // One byte more than is allowed tells that there are too many.
-    file.take(SET_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
     let invalid = |fault| SchemaError::Invalid { origin: Origin::File(path.to_owned()), fault };
-    if bytes.len() > SET_BYTES_MAX {
-        let len = path.metadata().map_or(bytes.len(), |metadata| usize::try_from(metadata.len()).unwrap_or(usize::MAX));
-        return Err(invalid(InvalidSet::TooLarge { len }));
-    }
+    let check = |len: u64| match usize::try_from(len).unwrap_or(usize::MAX) {
+        len if len > SET_BYTES_MAX => Err(invalid(InvalidSet::TooLarge { len })),
+        len => Ok(len),
+    };
+    let file = File::open(path).map_err(failed)?;
+    let mut bytes = Vec::with_capacity(check(file.metadata().map_err(failed)?.len())?);
+    // What is no plain file, or grows, may have more than it says: one byte too many tells.
+    file.take(SET_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    check(bytes.len() as u64)?;
     // No bytes are a set without files; a file without bytes is one that somebody has only begun to write.
     if bytes.is_empty() {
         return Err(invalid(InvalidSet::Empty));

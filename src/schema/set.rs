@@ -11,7 +11,7 @@ use super::{InvalidSet, SET_BYTES_MAX, combine, raw};
 
 /// Most memory that the decoded elements of one set may take, in bytes: 8 to 26 times its own size was seen, so the
 /// largest APIs fit; a set that was made to be decoded into far more does not.
-const SET_MEMORY_MAX: usize = 512 << 20;
+pub(super) const SET_MEMORY_MAX: usize = 512 << 20;
 
 /// What options are made of: every set has a copy of it, of one version or another.
 const DESCRIPTOR_PROTO: &str = "google/protobuf/descriptor.proto";
@@ -25,9 +25,7 @@ pub(super) fn decode(set: &[u8]) -> Result<Vec<FileDescriptorProto>, InvalidSet>
 /// Decodes a set: each file once.
 pub(super) fn decode_whole(set: &[u8]) -> Result<Vec<FileDescriptorProto>, InvalidSet> {
     check_size(set)?;
-    let options = buffa::DecodeOptions::new().with_element_memory_limit(SET_MEMORY_MAX);
-    let decoded: FileDescriptorSet = options.decode_from_slice(set).map_err(InvalidSet::Decode)?;
-    let files = unique(decoded.file)?;
+    let files = unique(decode_within(set, SET_MEMORY_MAX)?)?;
     match import_cycle(&files) {
         Some(cycle) => Err(InvalidSet::Cycle(cycle)),
         None => Ok(files),
@@ -36,6 +34,15 @@ pub(super) fn decode_whole(set: &[u8]) -> Result<Vec<FileDescriptorProto>, Inval
 
 fn check_size(set: &[u8]) -> Result<(), InvalidSet> {
     if set.len() > SET_BYTES_MAX { Err(InvalidSet::TooLarge { len: set.len() }) } else { Ok(()) }
+}
+
+fn decode_within(set: &[u8], memory_max: usize) -> Result<Vec<FileDescriptorProto>, InvalidSet> {
+    let options = buffa::DecodeOptions::new().with_element_memory_limit(memory_max);
+    let decoded: FileDescriptorSet = options.decode_from_slice(set).map_err(|error| match error {
+        buffa::DecodeError::ElementMemoryLimitExceeded => InvalidSet::TooMany,
+        error => InvalidSet::Decode(error),
+    })?;
+    Ok(decoded.file)
 }
 
 /// Leaves out repetitions of a file.
@@ -109,4 +116,19 @@ pub(super) fn missing_imports(files: &[FileDescriptorProto], builtin: &[FileDesc
     missing.sort();
     missing.dedup();
     missing
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_that_unfolds_into_more_than_its_size_is_bounded() {
+        // A file with messages of two bytes each.
+        let file = [0x22, 0].repeat(10_000);
+        let mut set = Vec::new();
+        raw::push_file(&file, &mut set);
+        assert!(matches!(decode_within(&set, 1 << 20), Err(InvalidSet::TooMany)));
+        assert_eq!(decode_within(&set, SET_MEMORY_MAX).unwrap()[0].message_type.len(), 10_000);
+    }
 }

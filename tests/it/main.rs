@@ -8,6 +8,7 @@
 
 mod backend;
 mod bad_input;
+mod bad_schemas;
 mod browser;
 mod caching;
 mod cases;
@@ -26,6 +27,7 @@ mod matrix;
 mod metadata;
 mod openapi;
 mod python_backend;
+mod service_config;
 mod slow_reader;
 mod strictness;
 mod unknown_fields;

@@ -87,6 +87,11 @@ impl RawBackend {
         within(self.calls.recv()).await.expect("the backend runs")
     }
 
+    /// The same for a task that serves as long as there are calls.
+    pub async fn next_call(&mut self) -> Option<RawCall> {
+        self.calls.recv().await
+    }
+
     /// The connections accepted since the last question.
     pub fn connections(&mut self) -> usize {
         std::iter::from_fn(|| self.connections.try_recv().ok()).count()
