@@ -1,28 +1,84 @@
 #!/usr/bin/env bash
-# Fuzzes one target with libFuzzer, on stable Rust:
+# Fuzzes with libFuzzer, on stable Rust:
 #
 #     fuzz/run.sh TARGET SECONDS [LIBFUZZER_OPTION…]
+#     fuzz/run.sh all SECONDS        every target for so long, two at a time
+#     fuzz/run.sh keep TARGET        makes of all inputs there are the fewest that reach as much, for the tests to replay
 #
-# Inputs that reach new code gather in fuzz/corpus/TARGET, one that fails is left in fuzz/artifacts/TARGET; run it
-# again alone by naming the file as an option. fuzz/seeds/TARGET are the inputs to begin with.
+# Inputs that reach new code gather in fuzz/corpus/TARGET; fuzz/seeds/TARGET are those that are kept, and what to begin
+# with. One that fails is left in fuzz/artifacts/TARGET, where the tests replay it until it passes.
 set -euo pipefail
 cd "$(dirname "$0")"
-if [ $# -lt 2 ]; then
-    sed -n '3,7s/^# \{0,1\}//p' "$0" >&2
-    echo "targets: $(cd targets && echo *.rs | sed 's/\.rs//g')" >&2
-    exit 2
-fi
-target=$1 seconds=$2
-shift 2
 
 # What `cargo fuzz` sets, without a nightly compiler: coverage by LLVM's own pass. Naming a target keeps it off build
 # scripts and procedural macros, which do not link libFuzzer.
-host=$(rustc -vV | sed -n 's/^host: //p')
-flags=(-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
-    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
-    -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1)
-RUSTFLAGS="${flags[*]}" cargo build --release --target "$host" --bin "$target"
+build() {
+    local host flags
+    host=$(rustc -vV | sed -n 's/^host: //p')
+    flags=(-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
+        -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
+        -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1)
+    RUSTFLAGS="${flags[*]}" cargo build --locked --release --target "$host"
+    fuzz="target/$host/release/fuzz"
+}
 
-mkdir -p "corpus/$target" "artifacts/$target" "seeds/$target"
-exec "target/$host/release/$target" -max_total_time="$seconds" -artifact_prefix="artifacts/$target/" "$@" \
-    "corpus/$target" "seeds/$target"
+run() {
+    local target=$1 seconds=$2
+    shift 2
+    mkdir -p "corpus/$target" "artifacts/$target" "seeds/$target"
+    FUZZ_TARGET=$target "$fuzz" -max_total_time="$seconds" -timeout=10 -artifact_prefix="artifacts/$target/" \
+        "$@" "corpus/$target" "seeds/$target"
+}
+
+# One line of a target that passes, the end of what one says that does not.
+run_quietly() {
+    local target=$1 seconds=$2 log=target/$1.log
+    if run "$target" "$seconds" -print_final_stats=1 >"$log" 2>&1; then
+        echo "$target: $(sed -n 's/^Done \([0-9]*\) runs.*/\1 runs/p' "$log"), $(sed -n 's/.*\(cov: [0-9]*\).*/\1/p' "$log" | tail -1)"
+    else
+        echo "$target FAILED:"
+        tail -n 40 "$log"
+        return 1
+    fi
+}
+
+keep() {
+    local target=$1 kept=target/kept/$1
+    rm -rf "$kept"
+    mkdir -p "$kept" "corpus/$target"
+    FUZZ_TARGET=$target "$fuzz" -set_cover_merge=1 -max_len=4096 "$kept" "seeds/$target" "corpus/$target"
+    rm -rf "seeds/$target"
+    mv "$kept" "seeds/$target"
+}
+
+targets=$(cd targets && ls -- *.rs | sed 's/\.rs$//' | grep -vx mod)
+case "${1-}:$#" in
+all:2)
+    build
+    failed=0
+    running=0
+    for target in $targets; do
+        if [ "$running" -eq 2 ]; then
+            wait -n || failed=1
+            running=1
+        fi
+        run_quietly "$target" "$2" &
+        running=$((running + 1))
+    done
+    for _ in $(seq "$running"); do wait -n || failed=1; done
+    exit "$failed"
+    ;;
+keep:2)
+    build
+    keep "$2"
+    ;;
+:* | *:1)
+    sed -n '3,9s/^# \{0,1\}//p' "$0" >&2
+    echo "targets: $(echo $targets)" >&2
+    exit 2
+    ;;
+*)
+    build
+    run "$@"
+    ;;
+esac

@@ -1,11 +1,10 @@
 //! Configuration: a file is refused with at least one place, or its settings are the same when they are rendered and
 //! read again.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use tidegate::config::{parse, render};
 
-fuzz_target!(|text: &str| {
+pub(crate) fn run(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
     match parse(text, "fuzz.yaml") {
         Ok(settings) => {
             let rendered = render(&settings);
@@ -14,4 +13,4 @@ fuzz_target!(|text: &str| {
         }
         Err(errors) => assert!(!errors.to_string().is_empty()),
     }
-});
+}

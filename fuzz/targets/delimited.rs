@@ -1,8 +1,6 @@
 //! Delimited messages: any cut gives the same messages and the same fault, and what was cut out is what stood there.
-#![no_main]
 
 use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
 use tidegate::wire::{Delimited, DelimitedError};
 
 const MAX: usize = 1000;
@@ -23,8 +21,8 @@ fn split<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<(usize, Bytes)>, Re
     (messages, end, delimited.offset())
 }
 
-fuzz_target!(|data: &[u8]| {
-    let Some((stream, pieces)) = tidegate_fuzz::pieces(data) else { return };
+pub(crate) fn run(data: &[u8]) {
+    let Some((stream, pieces)) = super::pieces(data) else { return };
     let whole = split([stream].into_iter());
     assert_eq!(split(pieces), whole);
 
@@ -36,4 +34,4 @@ fuzz_target!(|data: &[u8]| {
         assert!(message.len() <= MAX);
         assert!(stream[*at..end].ends_with(message));
     }
-});
+}

@@ -1,16 +1,15 @@
 //! JSON → protobuf: what is accepted is strict JSON and gives a sound message, whose own JSON means the same. What lets
 //! unknown names pass accepts no less, and means the same by what the strict way accepts.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 use tidegate::{
     codec::{LeftOut, Unknown},
     config::{OutputSettings, UnknownFields},
 };
-use tidegate_fuzz::CODEC;
 
-fuzz_target!(|data: &[u8]| {
+use super::CODEC;
+
+pub(crate) fn run(data: &[u8]) {
     let strict = read(UnknownFields::Reject, data);
     let ignored = read(UnknownFields::Ignore, data);
     match read(UnknownFields::Observe, data) {
@@ -26,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
     if let Some((wire, _)) = ignored {
         check(data, &wire);
     }
-});
+}
 
 /// The message, and what was left out of it.
 fn read(mode: UnknownFields, json: &[u8]) -> Option<(Vec<u8>, LeftOut)> {

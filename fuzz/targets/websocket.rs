@@ -1,10 +1,8 @@
 //! WebSocket frames: any cut gives the same events and the same fault; what is read can be written and read as a
 //! header; and a session never answers with more than it was sent.
-#![no_main]
 
 use std::time::Duration;
 
-use libfuzzer_sys::fuzz_target;
 use tidegate::dialect::websocket::{
     CONTROL_BYTES_MAX, Close, Decoder, Event, Fault, Header, Incoming, Message, Rules, Session, Timing, write_message,
 };
@@ -50,9 +48,9 @@ fn check_session(stream: &[u8]) {
     assert!(out.len() <= stream.len() + CONTROL_BYTES_MAX + 2);
 }
 
-fuzz_target!(|data: &[u8]| {
-    let Some((stream, pieces)) = tidegate_fuzz::pieces(data) else { return };
-    let rules = Rules { message_bytes_max: MAX, compression: data[0] % 2 == 0 };
+pub(crate) fn run(data: &[u8]) {
+    let Some((stream, pieces)) = super::pieces(data) else { return };
+    let rules = Rules { message_bytes_max: MAX, compression: data[0].is_multiple_of(2) };
     let whole = decode(rules, [stream].into_iter());
     assert_eq!(decode(rules, pieces), whole);
     for event in &whole.0 {
@@ -63,4 +61,4 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     check_session(stream);
-});
+}

@@ -1,13 +1,12 @@
 //! Protobuf → JSON, with every option: what is written is JSON and means the same when it is read back; what is not
 //! sound is never written.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use serde::de::IgnoredAny;
 use tidegate::config::OutputSettings;
-use tidegate_fuzz::CODEC;
 
-fuzz_target!(|data: &[u8]| {
+use super::CODEC;
+
+pub(crate) fn run(data: &[u8]) {
     let (codec, plan) = &*CODEC;
     let Some((options, wire)) = data.split_first() else { return };
     let options = OutputSettings {
@@ -28,4 +27,4 @@ fuzz_target!(|data: &[u8]| {
     codec.json_to_wire(*plan, &json, &mut wire_again).expect("our own JSON is accepted");
     codec.wire_to_json(*plan, &wire_again, options, &mut json_again).expect("and written again");
     assert_eq!(String::from_utf8(json), String::from_utf8(json_again));
-});
+}

@@ -73,17 +73,18 @@ pub(super) fn say(text: &str) {
     let _ = io::stdout().flush();
 }
 
-/// Everything that can be told without asking an upstream.
-pub(super) fn check(settings: &Settings) -> Result<(), BootError> {
-    Schemas::load(settings).map(drop)
+/// Everything that can be told without asking an upstream. Against the settings of old, what breaks is an error as well.
+pub(super) fn check(settings: &Settings, old: Option<&Settings>) -> Result<(), BootError> {
+    let schemas = Schemas::load(settings)?;
+    let changes = old.map_or(Ok(Vec::new()), |old| Schemas::load(old).map(|old| schemas.changes_since(&old)))?;
+    if changes.is_empty() { Ok(()) } else { Err(BootError::Run(changes.join("\n"))) }
 }
 
 /// What would be served, asking upstreams once for the schemas that only they can tell.
 pub(super) fn snapshot(settings: &Settings) -> Result<Arc<Snapshot>, BootError> {
     let schemas = Schemas::load(settings)?;
-    let clusters = clusters(settings)?;
     let (snapshot, report) = (schemas.snapshot(), schemas.report());
-    let (control, mut keeper) = keep(schemas, &clusters)?;
+    let (control, mut keeper) = keep(schemas)?;
     control.block_on(keeper.first_round(ONLY_ROUND));
     let Readiness { ready, problems } = report.load().readiness();
     if ready { Ok(snapshot.load_full()) } else { Err(BootError::Config(problems.join("\n"))) }
@@ -93,7 +94,8 @@ pub(super) fn snapshot(settings: &Settings) -> Result<Arc<Snapshot>, BootError> 
 pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Result<(), BootError> {
     telemetry::init_logs();
     let schemas = Schemas::load(settings)?;
-    let clusters = clusters(settings)?;
+    let clusters =
+        settings.upstreams.iter().map(Cluster::new).collect::<Result<Vec<_>, _>>().map_err(BootError::config)?;
     let telemetry = Arc::new(Telemetry::new(settings));
     let drain = Drain::new();
     let server = Server::bind(settings).map_err(|error| match error.is_configuration() {
@@ -107,7 +109,7 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
     let told = report.clone();
     telemetry.watch_schemas(Box::new(move || told.load().records()));
 
-    let (control, mut keeper) = keep(schemas, &clusters)?;
+    let (control, mut keeper) = keep(schemas)?;
     control.block_on(keeper.first_round(FIRST_ROUND));
 
     let urls = say_addresses(&server, settings, &report, &telemetry, &drain)?;
@@ -135,16 +137,12 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
     served
 }
 
-fn clusters(settings: &Settings) -> Result<Vec<Arc<Cluster>>, BootError> {
-    settings.upstreams.iter().map(Cluster::new).collect::<Result<_, _>>().map_err(BootError::config)
-}
-
 /// The keeper, and the runtime that it belongs to.
-fn keep(schemas: Schemas, clusters: &[Arc<Cluster>]) -> Result<(Runtime, Keeper), BootError> {
+fn keep(schemas: Schemas) -> Result<(Runtime, Keeper), BootError> {
     let control = runtime::Builder::new_current_thread().enable_all().build().map_err(BootError::run)?;
     let keeper = {
         let _inside = control.enter();
-        schemas.keep(clusters)?
+        schemas.keep()?
     };
     Ok((control, keeper))
 }

@@ -8,7 +8,11 @@ mod openapi;
 mod routes;
 mod schemas;
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 
@@ -33,6 +37,9 @@ enum Command {
     Check {
         /// The configuration file.
         file: PathBuf,
+        /// An older configuration file: what clients of its schemas could no longer rely on is an error (exit code 1).
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
     },
     /// Print every path that is served, and where it leads.
     Routes(routes::Routes),
@@ -87,7 +94,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(serve) => serve.settings().and_then(|settings| boot::serve(&settings, |_| ())).map(done),
         Command::Demo(addresses) => demo::run(&addresses).map(done),
-        Command::Check { file } => check(&file).map(done),
+        Command::Check { file, against } => check(&file, against.as_deref()).map(done),
         Command::Routes(routes) => routes.run().map(done),
         Command::Explain(explain) => explain.run(),
         Command::Openapi(openapi) => openapi.run().map(done),
@@ -140,9 +147,10 @@ impl Addresses {
     }
 }
 
-fn check(file: &std::path::Path) -> Result<(), BootError> {
+fn check(file: &Path, against: Option<&Path>) -> Result<(), BootError> {
     let settings = config::load(file)?;
-    boot::check(&settings)?;
+    let old = against.map(config::load).transpose()?;
+    boot::check(&settings, old.as_ref())?;
     boot::say(&config::render(&settings));
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::{
     boot::{self, BootError, say},
 };
 use crate::{
-    config::{Settings, StaticFiles},
+    config::Settings,
     gateway::{Listed, OPENAPI_PATH},
 };
 
@@ -43,9 +43,7 @@ fn own(settings: &Settings) -> Vec<Listed> {
         upstream: String::new(),
         policy: Vec::new(),
     };
-    let assets = settings.assets.iter().map(|dir| match &dir.files {
-        StaticFiles::Dir(_) | StaticFiles::Embedded(_) => own(format!("{}**", dir.path), "static files"),
-    });
+    let assets = settings.assets.iter().map(|dir| own(format!("{}**", dir.path), "static files"));
     let document = settings.openapi.then(|| own(OPENAPI_PATH.to_owned(), "OpenAPI document"));
     assets.chain(document).collect()
 }

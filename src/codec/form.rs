@@ -7,10 +7,11 @@ use super::{
     bound::{Bound, Leaf, as_message, encode, sort, within},
     error::{Flaw, InputError, Place},
     input,
-    patch::UpdateMask,
+    patch::{UpdateMask, names_nothing},
     plan::{Field, Kind, Shape},
     protobuf::{close, open, put_bytes},
     query::{Claims, NOT_PERCENT, decode, parameter_leaf, resolve_in},
+    reader::Reader,
 };
 
 /// Most fields of one form: each may take far more memory than the two bytes that it comes in.
@@ -24,6 +25,8 @@ pub struct Form {
     files: Vec<u8>,
     file_paths: Vec<Path>,
     claims: Claims,
+    /// Something was given that the message does not have.
+    left_out: bool,
 }
 
 /// Where a file goes: a `google.api.HttpBody`, or a field of bytes.
@@ -51,6 +54,13 @@ impl Form {
     pub fn urlencoded(codec: &Codec, binding: &Binding, bound: &mut Bound, body: &[u8]) -> Result<Self, InputError> {
         let text = std::str::from_utf8(body)
             .map_err(|error| InputError::body(error.valid_up_to(), "a form's text is percent-encoded UTF-8"))?;
+        if text.starts_with('{') {
+            // What curl sends of `-d '{…}'` without a header; no field's name begins so.
+            return Err(InputError::body(
+                0,
+                "said to be a form, but like JSON, which needs content-type: application/json",
+            ));
+        }
         let (mut form, mut offset) = (Self::default(), 0);
         for pair in text.split('&') {
             if !pair.is_empty() {
@@ -88,11 +98,8 @@ impl Form {
         }
         let root = self.root(codec, binding, name)?;
         let leaf = parameter_leaf(codec, root, name, value, &mut self.claims, &mut |path| admit(binding, path));
-        match leaf.map_err(|flaw| flaw.at(Place::of_form(name))) {
-            Ok(leaf) => self.leaves.push(leaf),
-            Err(refusal) if bound.unknown.forgives(&refusal) => {}
-            Err(refusal) => return Err(refusal),
-        }
+        let leaf = self.known(bound, leaf.map_err(|flaw| flaw.at(Place::of_form(name))))?;
+        self.leaves.extend(leaf);
         Ok(())
     }
 
@@ -115,16 +122,17 @@ impl Form {
             claims.claim(codec, &path, None)?;
             Ok(path)
         };
-        let path = match claim(&mut self.claims).map_err(|flaw: Flaw| flaw.at(Place::of_form(name))) {
-            Ok(path) => path,
-            Err(refusal) if bound.unknown.forgives(&refusal) => return Ok(()),
-            Err(refusal) => return Err(refusal),
-        };
+        let path = claim(&mut self.claims).map_err(|flaw: Flaw| flaw.at(Place::of_form(name)));
+        let Some(path) = self.known(bound, path)? else { return Ok(()) };
         let Some(field) = path.last().map(|step| step.field(codec)) else { return Ok(()) };
         let mut payload = Vec::with_capacity(json.len());
         let read = |spare, out: &mut Vec<u8>| input::field(codec, field, json, spare, out);
         bound.unknown.read(&mut payload, read).map_err(|error| error.within(&field.proto_name))?;
-        self.leaves.push(Leaf { path, payload, variable: None });
+        if names_nothing(codec, field, &mut Reader::new(json)?) {
+            self.left_out = true;
+        } else {
+            self.leaves.push(Leaf { path, payload, variable: None });
+        }
         Ok(())
     }
 
@@ -154,6 +162,17 @@ impl Form {
         self.leaves.is_empty() && self.file_paths.is_empty()
     }
 
+    /// None where the route lets pass that the message does not have it.
+    fn known<T>(&mut self, bound: &mut Bound, found: Result<T, InputError>) -> Result<Option<T>, InputError> {
+        match found {
+            Err(refusal) if bound.unknown.forgives(&refusal) => {
+                self.left_out = true;
+                Ok(None)
+            }
+            found => found.map(Some),
+        }
+    }
+
     /// The message that a part's name and the rule give, for a field that is no file.
     fn root<'b>(&self, codec: &Codec, binding: &'b Binding, name: &str) -> Result<(&'b [Step], PlanId), InputError> {
         if self.leaves.len() >= FIELDS_MAX {
@@ -176,7 +195,8 @@ impl Form {
             .filter_map(|path| path.get(above..))
             .collect();
         paths.dedup();
-        if let Some(mask) = mask.filter(|_| !paths.is_empty()) {
+        // Where all that was given was left out, the mask is empty: no mask at all may mean everything.
+        if let Some(mask) = mask.filter(|_| !paths.is_empty() || self.left_out) {
             mask.append_paths(codec, &paths, out);
         }
     }

@@ -89,6 +89,8 @@ fn a_form_is_bound_as_a_query_would_be() {
     let mut bound = binding.bind(&CODEC, &[], None, QueryMode::Strict).unwrap();
     let error = Form::urlencoded(&CODEC, &binding, &mut bound, b"s=\xff").unwrap_err();
     assert_eq!(error.to_string(), "body: (byte 2): a form's text is percent-encoded UTF-8");
+    let json = all.urlencoded("{\"s\":\"a\"}").unwrap_err();
+    assert!(json.ends_with("like JSON, which needs content-type: application/json"), "{json}");
     let error = Form::urlencoded(&CODEC, &binding, &mut bound, b"i32=x").unwrap_err().into_status();
     assert_eq!(error.reason(), Some(Reason::InvalidForm));
 }
@@ -106,6 +108,26 @@ fn fields_that_the_message_does_not_have_may_be_left_out() {
     form.json(&CODEC, &binding, &mut bound, "n", br#"{"i":1,"no":2}"#).unwrap();
     form.json(&CODEC, &binding, &mut bound, "no", b"{}").unwrap();
     assert_eq!(bound.take_left_out().count, 2);
+}
+
+#[test]
+fn what_was_left_out_of_a_form_is_not_in_its_mask() {
+    let binding = Rule(UPDATE, &[], "photo", "").binding().with_unknown_fields(UnknownFields::Ignore);
+    for (fields, parts, wanted) in [
+        ("nope=1", vec![], ""),
+        ("title=a&detail.color=PURPLE", vec![("detail.i", "1")], "title,detail.i"),
+        ("", vec![("detail.color", r#""PURPLE""#)], ""),
+    ] {
+        let mut bound = binding.bind(&CODEC, &[], None, QueryMode::Strict).unwrap();
+        let mut form = Form::urlencoded(&CODEC, &binding, &mut bound, fields.as_bytes()).unwrap();
+        for (name, json) in parts {
+            form.json(&CODEC, &binding, &mut bound, name, json.as_bytes()).unwrap();
+        }
+        let mut out = Vec::new();
+        bound.form(&CODEC, &binding, form, &mut out).unwrap();
+        let message: serde_json::Value = serde_json::from_str(&CODEC.json(UPDATE, &out).unwrap()).unwrap();
+        assert_eq!(message["updateMask"], wanted, "{message}");
+    }
 }
 
 #[test]

@@ -141,7 +141,7 @@ impl UpdateMask {
 const MASK_BYTES_MAX: usize = 1 << 20;
 
 /// Whether the value that stands next is the name of an enum value that is unknown, and was left out.
-fn names_nothing(codec: &Codec, field: &Field, reader: &mut Reader<'_>) -> bool {
+pub(super) fn names_nothing(codec: &Codec, field: &Field, reader: &mut Reader<'_>) -> bool {
     let (Shape::Single { .. }, Kind::Enum { id, .. }, b'"') = (field.shape, field.kind, reader.peek()) else {
         return false;
     };

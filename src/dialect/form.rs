@@ -233,3 +233,84 @@ fn fault(head: &PartHead, text: &'static str) -> InputError {
 fn is_nameless(head: &PartHead) -> bool {
     head.filename.as_ref().is_some_and(String::is_empty)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use buffa_descriptor::DescriptorPool;
+
+    use super::*;
+    use crate::codec::QueryMode;
+
+    static BLOBS: LazyLock<(Codec, Binding)> = LazyLock::new(|| {
+        let set: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/test.binpb"));
+        let codec = Codec::compile(&DescriptorPool::decode(set).unwrap());
+        let plan = codec.plan_by_name("tidegate.test.v1.Blob").unwrap();
+        let binding = Binding::compile(&codec, plan, plan, &[], Some("*"), None).unwrap();
+        (codec, binding)
+    });
+
+    /// What a stream of `Blob` gets of a body that arrives in pieces of this size: the wire bytes of its messages.
+    fn messages(body: &[u8], size: usize, message_bytes_max: usize) -> Result<Vec<Vec<u8>>, String> {
+        let (codec, binding) = &*BLOBS;
+        let mut bound = binding.bind(codec, &[], None, QueryMode::Strict).unwrap();
+        let mut reader = FormReader::new(Boundary::new("b").unwrap(), true, message_bytes_max);
+        let mut messages = Vec::new();
+        for piece in body.chunks(size).map(Some).chain([None]) {
+            match piece {
+                Some(piece) => reader.push(Bytes::copy_from_slice(piece)),
+                None => reader.end(),
+            }
+            loop {
+                let mut out = Vec::new();
+                match reader.next_message(codec, binding, &mut bound, &mut out) {
+                    Ok(true) => messages.push(out),
+                    Ok(false) => break,
+                    Err(error) => return Err(error.to_string()),
+                }
+            }
+        }
+        Ok(messages)
+    }
+
+    fn part(name: &str, content: &str) -> String {
+        format!("--b\r\nContent-Disposition: form-data; name={name}\r\n\r\n{content}\r\n")
+    }
+
+    #[test]
+    fn fields_come_first_and_then_each_file_however_the_body_is_cut() {
+        let body = part("content_type", "mine")
+            + &part("data; filename=x", "a file")
+            + &part("data; filename=y", "")
+            + "--b--";
+        for size in 1..body.len() {
+            let messages = messages(body.as_bytes(), size, 8).unwrap();
+            let [fields, file @ .., empty] = messages.as_slice() else { panic!("{messages:?}") };
+            assert_eq!(fields, b"\x12\x04mine", "{size}");
+            assert_eq!(empty, b"\x1a\x00\x0a\x01y\x12\x18application/octet-stream", "{size}");
+            let mut bytes = Vec::new();
+            for (place, message) in file.iter().enumerate() {
+                let told: &[u8] = if place == 0 { b"\x0a\x01x\x12\x18application/octet-stream" } else { b"" };
+                let data = message.strip_prefix(b"\x1a").and_then(|rest| rest.strip_suffix(told)).unwrap();
+                assert!(data.len() <= 1 + 4 && usize::from(data[0]) == data.len() - 1, "half of a message at most");
+                bytes.extend_from_slice(&data[1..]);
+            }
+            assert_eq!(bytes, b"a file", "{size}");
+        }
+    }
+
+    #[test]
+    fn there_is_a_message_even_of_nothing() {
+        for (body, wanted) in [("--b--", &b""[..]), (&(part("filename", "x") + "--b--"), b"\x0a\x01x")] {
+            assert_eq!(messages(body.as_bytes(), 3, 100), Ok(vec![wanted.to_vec()]), "{body}");
+        }
+    }
+
+    #[test]
+    fn fields_are_gathered_within_the_limit_of_a_message() {
+        let body = part("filename", "12345") + &part("content_type", "678") + "--b--";
+        assert!(messages(body.as_bytes(), 3, 8).is_ok());
+        assert_eq!(messages(body.as_bytes(), 3, 7).unwrap_err(), DecodeError::TooLarge { max: 7 }.to_string());
+    }
+}

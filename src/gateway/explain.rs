@@ -1,5 +1,7 @@
 //! Where a request would lead and why, told by what serves it. Nothing is called.
 
+use std::borrow::Cow;
+
 use http::{Method, header, request::Parts};
 
 use super::{
@@ -46,7 +48,7 @@ impl Snapshot {
             Ok(Target::Route { route, captures }) => {
                 let Some(way) = self.way(route) else { return Explained::Own("a route without a method") };
                 let names = template(&way).map(|template| template.variables().map(str::to_owned).collect::<Vec<_>>());
-                let values = captures.into_iter().map(|value| value.into_owned());
+                let values = captures.into_iter().map(Cow::into_owned);
                 let captures = names.unwrap_or_default().into_iter().zip(values).collect();
                 Explained::Route { listed: self.listed(&way), captures }
             }

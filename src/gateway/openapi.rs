@@ -40,7 +40,7 @@ impl Snapshot {
             let (id, method) = method?;
             let wanted = method.service.starts_with(services) && (rule.is_some() || all || method.rules.is_empty());
             let place = rule.map(|(place, _)| place);
-            wanted.then_some(Operation { method: id, rule: place, output: route.policy.output })
+            wanted.then_some(Operation { method: id, rule: place, output: route.policy.settings.output })
         });
         let operations: Vec<Operation> = operations.collect();
         openapi::document(&self.schema, &Comments::read(self.sets.iter().map(AsRef::as_ref)), &operations)

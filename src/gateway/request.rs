@@ -137,7 +137,7 @@ impl<'c> Call<'c> {
     ) -> Result<(Option<String>, Option<Cow<'c, str>>), Status> {
         let ours = match name {
             "message" => route.is_method_path && dialect::is_safe(&self.head.method),
-            _ => route.policy.query_token,
+            _ => route.policy.settings.query_token,
         };
         let may_hold = |text: &&str| ours && (text.contains(name) || text.contains('%'));
         let Some(text) = query.as_deref().filter(may_hold) else { return Ok((None, query)) };
@@ -174,7 +174,7 @@ impl<'c> Call<'c> {
         {
             metadata.insert(sse::LAST_EVENT_ID, id);
         }
-        let limit = match (route.policy.timeout, route.client_streaming || route.server_streaming) {
+        let limit = match (route.policy.settings.timeout, route.client_streaming || route.server_streaming) {
             (Timeout::After(limit), _) => Some(limit),
             (Timeout::Default, false) => Some(self.snapshot.limits.unary_timeout),
             (Timeout::None, _) | (Timeout::Default, true) => None,
@@ -217,18 +217,15 @@ impl<'c> Call<'c> {
         body: B,
         record: &mut Record,
     ) -> Result<Bytes, Status> {
-        let binding = &opened.route.binding;
+        let (codec, binding) = (&self.snapshot.codec, &opened.route.binding);
         let sent = if binding.takes_body() && opened.message.is_none() && !dialect::is_safe(&self.head.method) {
-            let codec = &self.snapshot.codec;
             let kind = BodyKind::of(&self.head.headers, codec, binding, opened.route.client_streaming)?;
             Some((kind, self.read_whole(body, kind, opened.head.deadline).await?))
         } else {
-            // A body where none belongs is refused unless it is empty, which only its end may tell.
-            let told = body.is_end_stream() || body.size_hint().lower() > 0;
-            let is_empty = match told {
-                true => body.is_end_stream(),
-                false => self.read_whole(body, BodyKind::Json, opened.head.deadline).await?.is_empty(),
-            };
+            // A body where none belongs is refused unless it is empty, which its end may have to tell.
+            let is_empty = body.is_end_stream()
+                || body.size_hint().lower() == 0
+                    && self.read_whole(body, BodyKind::Json, opened.head.deadline).await?.is_empty();
             if !is_empty {
                 return Err(unwanted_body(binding.takes_body()));
             }
@@ -238,28 +235,27 @@ impl<'c> Call<'c> {
         let start = wire::open_envelope(&mut envelope);
         match &sent {
             Some((BodyKind::Raw | BodyKind::RawPieces, bytes)) => {
-                bound.http_body(&self.snapshot.codec, binding, self.content_type(), bytes, &mut envelope)
+                bound.http_body(codec, binding, self.content_type(), bytes, &mut envelope)
             }
+            Some((BodyKind::Form, bytes)) => Form::urlencoded(codec, binding, bound, bytes)
+                .and_then(|form| bound.form(codec, binding, form, &mut envelope)),
             Some((BodyKind::Protobuf | BodyKind::Delimited, bytes)) => {
-                bound.protobuf(&self.snapshot.codec, binding, bytes, &mut envelope)
+                bound.protobuf(codec, binding, bytes, &mut envelope)
             }
-            Some((BodyKind::Form, bytes)) => Form::urlencoded(&self.snapshot.codec, binding, bound, bytes)
-                .and_then(|form| bound.form(&self.snapshot.codec, binding, form, &mut envelope)),
             Some((BodyKind::Multipart(boundary), bytes)) => {
                 let mut form = FormReader::new(*boundary, false, self.snapshot.limits.request_message_bytes_max);
                 form.push(bytes.clone());
                 form.end();
-                form.next_message(&self.snapshot.codec, binding, bound, &mut envelope)
-                    .map_err(FormError::into_status)?;
+                form.next_message(codec, binding, bound, &mut envelope).map_err(FormError::into_status)?;
                 Ok(())
             }
             Some((_, bytes)) => {
                 let body = (!bytes.is_empty()).then_some(&**bytes);
-                bound.message(&self.snapshot.codec, binding, body, &mut envelope)
+                bound.message(codec, binding, body, &mut envelope)
             }
             None => {
                 let message = opened.message.as_ref().map(String::as_bytes);
-                bound.message(&self.snapshot.codec, binding, message, &mut envelope)
+                bound.message(codec, binding, message, &mut envelope)
             }
         }
         .map_err(InputError::into_status)?;

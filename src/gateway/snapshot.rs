@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     codec::{Binding, Codec},
-    config::{Location, RouteMatch, RoutePolicy, SchemaSource, Settings, Timeout, Upstream},
+    config::{Location, RouteMatch, RoutePolicy, SchemaSource, Settings, Upstream},
     dialect::Dialect,
     edge::{Cors, HeaderRules},
     limits::Limits,
@@ -75,15 +75,8 @@ const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 /// What the configuration says of a method.
 #[derive(Debug, Default)]
 pub(super) struct Policy {
-    pub(super) timeout: Timeout,
-    pub(super) headers: HeaderRules,
-    pub(super) output: crate::config::OutputSettings,
-    unknown_fields: crate::config::UnknownFields,
-    /// Of unary replies to GET for which the upstream sets none.
-    pub(super) cache_control: Option<HeaderValue>,
-    pub(super) query_token: bool,
-    /// As it was given, for whoever asks.
     pub(super) settings: RoutePolicy,
+    pub(super) headers: HeaderRules,
 }
 
 /// Where a request leads.
@@ -102,6 +95,8 @@ pub enum SnapshotError {
     Template { location: Location, selector: String, cause: route::TemplateError },
     #[error("{location}: {selector}: the rule `{template}` does not fit its message: {cause}")]
     Binding { location: Location, selector: String, template: String, cause: crate::codec::BindingError },
+    #[error("{location}: {selector}: `{template}` is where the method of that name is reached in every dialect")]
+    MethodPath { location: Location, selector: String, template: String },
     #[error("{second}: {rules}; the first stands at {first}")]
     Ambiguous { first: Location, second: Location, rules: Box<route::AmbiguousRules> },
 }
@@ -129,8 +124,13 @@ impl Snapshot {
         let schema = Schema::merge(&sources)?;
         let codec = Codec::compile(schema.pool());
         let policies = Policies::new(&settings.routes);
-        let mut builder =
-            Builder { codec: &codec, sources: &sources, routes: Vec::new(), table: TableBuilder::default() };
+        let mut builder = Builder {
+            schema: &schema,
+            codec: &codec,
+            sources: &sources,
+            routes: Vec::new(),
+            table: TableBuilder::default(),
+        };
         for method in schema.methods() {
             builder.method(method, policies.of(method));
         }
@@ -288,6 +288,7 @@ impl Route {
 
 /// Routes while they are compiled.
 struct Builder<'c> {
+    schema: &'c Schema,
     codec: &'c Codec,
     sources: &'c [Source<'c>],
     routes: Vec<Route>,
@@ -320,10 +321,19 @@ impl Builder<'_> {
                     cause,
                 }
             })?;
-        let is_patch = matches!(&rule.verb, route::Verb::Method(verb) if *verb == Method::PATCH);
+        let is_patch = rule.verb == route::Verb::Method(Method::PATCH);
         let binding = if is_patch { binding.with_update_mask(self.codec) } else { binding };
         let index = self.push(method, binding, policy, false);
-        self.table.add(rule.verb.clone(), &template, index, &selector);
+        let method_path = self.schema.method(&rule.template).map(|named| &self.schema[named].path);
+        match method_path.map(|path| *path == method.path && is_implied(rule)) {
+            None => self.table.add(rule.verb.clone(), &template, index, &selector),
+            // Says of the method's own path what holds there anyway.
+            Some(true) => {}
+            Some(false) => {
+                let template = rule.template.clone();
+                return Err(SnapshotError::MethodPath { location: location(), selector, template });
+            }
+        }
         Ok(())
     }
 
@@ -337,7 +347,7 @@ impl Builder<'_> {
             server_streaming: method.server_streaming,
             no_side_effects: method.no_side_effects,
             is_method_path,
-            binding: binding.with_unknown_fields(policy.unknown_fields),
+            binding: binding.with_unknown_fields(policy.settings.unknown_fields),
             upstream: method.upstream,
             policy,
         });
@@ -406,16 +416,14 @@ impl<'s> Policies<'s> {
 
 impl Policy {
     fn new(settings: &RoutePolicy) -> Self {
-        Self {
-            timeout: settings.timeout,
-            headers: HeaderRules::new(&settings.request_headers, &settings.response_headers),
-            output: settings.output,
-            unknown_fields: settings.unknown_fields,
-            cache_control: settings.cache_control.clone(),
-            query_token: settings.query_token,
-            settings: settings.clone(),
-        }
+        let headers = HeaderRules::new(&settings.request_headers, &settings.response_headers);
+        Self { settings: settings.clone(), headers }
     }
+}
+
+/// What is so at `/pkg.Service/Method` without any rule.
+fn is_implied(rule: &HttpRule) -> bool {
+    rule.verb == route::Verb::Method(Method::POST) && rule.body.as_deref() == Some("*") && rule.response_body.is_none()
 }
 
 /// The rules' routes stand behind those of the methods, in the schema's order.

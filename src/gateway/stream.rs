@@ -113,7 +113,7 @@ fn tell_inside(
 
 pub(super) fn new_encoder(call: &Call<'_>, route: &Route) -> ReplyEncoder {
     let raw = route.binding.reply_http_body();
-    ReplyEncoder::new(call.dialect, &call.head.headers, route.server_streaming, raw, route.policy.output)
+    ReplyEncoder::new(call.dialect, &call.head.headers, route.server_streaming, raw, route.policy.settings.output)
 }
 
 /// How a call answers that has not failed at once.

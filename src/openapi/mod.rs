@@ -113,7 +113,8 @@ strings `NaN`, `Infinity` and `-Infinity`, and an enum value that has no name is
 
 Requests are taken in the same JSON, and also with integers as numbers or strings, enum values by number, and fields by \
 their names in the proto files. Query parameters reach into messages of any depth; those that messages within \
-themselves would repeat without end are listed once.
+themselves would repeat without end are listed once. A body of JSON may also be a form, with fields by the names that \
+query parameters have.
 
 A method is reachable at `/package.Service/Method` too, by POST with the request message as the body. Each path of a \
 method can be opened as a WebSocket, which carries a message in each frame.";

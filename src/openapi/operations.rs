@@ -126,7 +126,10 @@ impl<'a> Writer<'a> {
         };
         let mut content = Content::new();
         match target.kind {
-            TargetKind::HttpBody => drop(content.insert("*/*", MediaType::default())),
+            TargetKind::HttpBody => {
+                content.insert("*/*", MediaType::default());
+                content.insert("multipart/form-data", upload(&target.name, rule.method.client_streaming).into());
+            }
             _ if rule.method.client_streaming => {
                 content.insert("application/json", Schema::array(schema()).into());
                 content.insert("application/x-ndjson", schema().described("One message on each line.").into());
@@ -200,6 +203,14 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// A form with a file, or with several; where the file is all of the request, no field has a name for it.
+fn upload(name: &str, several: bool) -> Schema {
+    let file = Schema { content_media_type: Some("application/octet-stream"), ..Schema::default() };
+    let file = if several { Schema::array(file) } else { file };
+    Schema::object([(if name.is_empty() { "file" } else { name }, file)])
+        .described("Fields of the request may stand before it, by their names.")
+}
+
 /// The answer to every call that fails.
 pub(super) fn error() -> Response {
     let text = || Schema::of(Type::String);
@@ -215,6 +226,7 @@ pub(super) fn error() -> Response {
         description: "The call failed.",
         content: Content::from([
             ("application/json", Schema::reference(STATUS).into()),
+            ("application/x-protobuf", MediaType::default()),
             ("application/problem+json", problem.described("Where the request asks for it (RFC 9457).").into()),
         ]),
     }

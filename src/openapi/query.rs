@@ -7,7 +7,10 @@ use super::{
     document::{Parameter, Place},
     schemas::{Field, Form, Schemas, is_deprecated},
 };
-use crate::codec::{Special, special};
+use crate::{
+    codec::{Special, special},
+    limits::DEPTH_MAX,
+};
 
 /// Most parameters that are listed of one operation, and most fields that are looked at for them.
 const PARAMETERS_MAX: usize = 256;
@@ -47,9 +50,9 @@ impl<'s, 'a> QueryParameters<'s, 'a> {
         parameters.found
     }
 
-    /// A message within itself would have parameters without end.
+    /// A message within itself would have parameters without end, and none reaches deeper than messages may go.
     fn message(&mut self, index: MessageIndex) {
-        if self.within.contains(&index) {
+        if self.within.contains(&index) || self.within.len() + 1 >= DEPTH_MAX {
             return;
         }
         self.within.push(index);

@@ -39,6 +39,8 @@ pub(super) enum Query {
 
 /// A part of a message.
 pub(super) struct Target<'a> {
+    /// Its way in words, by the names of the rule.
+    pub(super) name: String,
     /// Its way from the message, by numbers; empty: the message itself.
     pub(super) path: Vec<u32>,
     pub(super) kind: TargetKind<'a>,
@@ -90,7 +92,7 @@ impl<'a> Target<'a> {
     fn message(pool: &DescriptorPool, index: MessageIndex) -> Self {
         let is_http_body = pool.message(index).full_name() == "google.api.HttpBody";
         let kind = if is_http_body { TargetKind::HttpBody } else { TargetKind::Message(index) };
-        Self { path: Vec::new(), kind }
+        Self { name: String::new(), path: Vec::new(), kind }
     }
 
     fn field(pool: &'a DescriptorPool, message: MessageIndex, path: &str) -> Option<Self> {
@@ -99,7 +101,7 @@ impl<'a> Target<'a> {
             FieldKind::Singular(SingularKind::Message(index)) => Self::message(pool, index).kind,
             _ => TargetKind::Field(field),
         };
-        Some(Self { path: numbers(pool, message, path)?, kind })
+        Some(Self { name: path.to_owned(), path: numbers(pool, message, path)?, kind })
     }
 }
 

@@ -1,6 +1,9 @@
 //! Joins the sets of upstreams, or those of one upstream's endpoints, and says which two do not fit together.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    cell::LazyCell,
+    collections::{HashMap, hash_map::Entry},
+};
 
 use buffa::Message as _;
 use buffa_descriptor::{
@@ -109,7 +112,12 @@ impl Parts {
     /// to the part.
     fn link(&self, files: Vec<FileDescriptorProto>, overlaps: &[Overlap]) -> Result<DescriptorPool, SchemaError> {
         let pool = set::link(files).map_err(|error| self.blame(error))?;
-        let calls = Reach::of(&pool, call_types(&pool));
+        self.check(&pool, overlaps)?;
+        Ok(pool)
+    }
+
+    fn check(&self, pool: &DescriptorPool, overlaps: &[Overlap]) -> Result<(), SchemaError> {
+        let calls = LazyCell::new(|| Reach::of(pool, call_types(pool)));
         let mut alone = HashMap::new();
         for Overlap { symbol, first, second, .. } in overlaps {
             for part in [*first, *second] {
@@ -120,13 +128,13 @@ impl Parts {
             let (Some(a), Some(b)) = (alone.get(first), alone.get(second)) else { continue };
             // A type of custom options may differ by version as long as no call carries it.
             let matters = |found: &Difference| {
-                !(a.only_options(&found.of) && b.only_options(&found.of)) || calls.contains(&pool, &found.of)
+                !(a.only_options(&found.of) && b.only_options(&found.of)) || calls.contains(pool, &found.of)
             };
-            if let Some(found) = differences(symbol, &b.pool, &pool).into_iter().find(matters) {
+            if let Some(found) = differences(symbol, &b.pool, pool).into_iter().find(matters) {
                 return Err(self.conflict(found, symbol, *first, *second));
             }
         }
-        Ok(pool)
+        Ok(())
     }
 
     /// A part by itself, with what is built in for what it lacks.

@@ -101,6 +101,19 @@ fn endpoints_of_one_upstream_are_joined_or_told_apart() {
 }
 
 #[test]
+fn comments_stay_where_files_are_joined() {
+    let set = |text: &str| Bytes::from(compile(&[("c.proto", text)]));
+    let old = set("package c; /* Old. */ message M { string a = 1; } service S { rpc A(M) returns (M); }");
+    let new = set("package c; /* New. */ message M { string a = 1; string b = 2; } /* Added. */ message N { }");
+    let joined = union(&[("old", old), ("new", new)]).unwrap().set;
+    let files = FileDescriptorSet::decode_from_slice(&joined).unwrap().file;
+    let told = |file: &FileDescriptorProto| (file.name.clone().unwrap(), file.source_code_info.location.is_empty());
+    let told: Vec<_> = files.iter().map(told).collect();
+    // The places of what is left of the second file would not be those that its information names.
+    assert_eq!(told, [("c.proto".to_owned(), false), ("c.proto of endpoint `new`".to_owned(), true)]);
+}
+
+#[test]
 fn what_breaks_is_told_and_what_is_added_is_not() {
     check_cases("changes.txt", |sets| {
         let [old, new] = [&sets[0], &sets[1]].map(|(_, set)| merge_one(set).unwrap());

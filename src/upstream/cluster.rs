@@ -54,7 +54,8 @@ pub(super) struct Endpoint {
     pub(super) server_name: Option<ServerName<'static>>,
     pub(super) scheme: Scheme,
     pub(super) authority: Authority,
-    pub(super) connections: watch::Sender<Connections>,
+    /// Connections open on all workers.
+    pub(super) connections: watch::Sender<usize>,
     /// Attempts to connect that failed since one last succeeded, on all workers.
     pub(super) failures: AtomicUsize,
     /// How often the keepalive interval was doubled.
@@ -64,14 +65,6 @@ pub(super) struct Endpoint {
 pub(super) enum Address {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
-}
-
-/// The connections to one endpoint, on all workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Connections {
-    pub open: usize,
-    /// Since the start.
-    pub opened: u64,
 }
 
 /// An endpoint for the admin page.
@@ -134,13 +127,13 @@ impl Cluster {
     pub fn endpoints(&self) -> impl ExactSizeIterator<Item = EndpointState<'_>> {
         self.endpoints.iter().map(|endpoint| EndpointState {
             url: &endpoint.url,
-            connected: endpoint.connections.borrow().open,
+            connected: *endpoint.connections.borrow(),
             consecutive_failures: endpoint.failures.load(Ordering::Relaxed),
         })
     }
 
-    /// Tells whenever a connection opens or ends, for each endpoint.
-    pub fn connections(&self) -> impl ExactSizeIterator<Item = watch::Receiver<Connections>> {
+    /// How many connections each endpoint has open, told whenever that changes.
+    pub fn connections(&self) -> impl ExactSizeIterator<Item = watch::Receiver<usize>> {
         self.endpoints.iter().map(|endpoint| endpoint.connections.subscribe())
     }
 

@@ -21,7 +21,7 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 
-pub use cluster::{Cluster, ClusterError, Connections, EndpointState};
+pub use cluster::{Cluster, ClusterError, EndpointState};
 pub use stream::{Download, Upload};
 
 use crate::{

@@ -333,17 +333,14 @@ struct Open<'a>(&'a Endpoint);
 impl<'a> Open<'a> {
     fn count(endpoint: &'a Endpoint) -> Self {
         endpoint.failures.store(0, Ordering::Relaxed);
-        endpoint.connections.send_modify(|connections| {
-            connections.open += 1;
-            connections.opened += 1;
-        });
+        endpoint.connections.send_modify(|open| *open += 1);
         Self(endpoint)
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.connections.send_modify(|connections| connections.open -= 1);
+        self.0.connections.send_modify(|open| *open -= 1);
     }
 }
 

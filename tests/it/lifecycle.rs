@@ -162,8 +162,16 @@ async fn an_upstream_that_is_late_stops_nobody_and_is_served_once_it_is_there() 
     assert_eq!(gateway.admin_get("/livez").await.status, 200);
     let ready = gateway.admin_get("/readyz").await;
     assert!(ready.text().contains("late"), "readiness names who is missing: {ready:?}");
-    let missing = gateway.get(Via::H2Tls, "/q?s=x").await;
-    assert!(matches!(missing.status.as_u16(), 404 | 503), "{missing:?}");
+    for target in ["/q?s=x", "/tidegate.test.v1.Rules/Query?message=%7B%7D"] {
+        let missing = gateway.get(Via::H2Tls, target).await;
+        assert_eq!((missing.status.as_u16(), &missing.json()["code"]), (503, &json!(14)), "{missing:?}");
+        assert_eq!(missing.json()["details"][0]["reason"], "SCHEMA_UNAVAILABLE");
+        assert!(missing.header("retry-after").parse::<u32>().is_ok(), "{missing:?}");
+    }
+    let mut conn = gateway.connect(Via::H2Tls).await;
+    let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
+    let missing = conn.whole("POST", "/tidegate.test.v1.Rules/Query", &grpc, Some("".into())).await;
+    assert_eq!(missing.header("grpc-status"), "14", "{missing:?}");
 
     let service = ["--port", &port.to_string(), "--service", "tidegate.test.v1.Rules"];
     let _late = PythonBackend::with(&service).await;
@@ -178,6 +186,7 @@ async fn an_upstream_that_is_late_stops_nobody_and_is_served_once_it_is_there() 
     let ready = gateway.admin_get("/readyz").await;
     assert_eq!(ready.status, 200, "{ready:?}");
     assert_eq!(gateway.get(Via::H2Tls, "/echo/say/x").await.status, 200);
+    assert_eq!(gateway.get(Via::H2Tls, "/nowhere").await.status, 404);
     gateway.assert_nothing_internal();
 }
 

@@ -27,6 +27,7 @@ mod matrix;
 mod metadata;
 mod openapi;
 mod python_backend;
+mod schemas;
 mod service_config;
 mod slow_reader;
 mod strictness;

@@ -118,6 +118,23 @@ async fn switched_off_it_is_not_there() {
 }
 
 #[tokio::test]
+async fn no_rule_of_a_backend_takes_its_place_while_it_is_on() {
+    let backend = Backend::start().await;
+    let dir = TempDir::new();
+    let proto = "syntax = \"proto3\"; package claims.v1; import \"google/api/annotations.proto\"; message M { string rest = 1; }
+        service Claims { rpc All(M) returns (M) { option (google.api.http) = {
+            get: \"/-/openapi.json\" additional_bindings { get: \"/{rest=**}\" } }; } }";
+    let proto = dir.write("claims.proto", proto);
+    let schema = format!("schema: {{ protos: {{ files: [ {proto:?} ], includes: [ {:?} ] }} }}", dir.path());
+    for (openapi, expected) in [(true, StatusCode::OK), (false, StatusCode::NOT_IMPLEMENTED)] {
+        let config = Config::new().upstream("claims", backend.address, &schema);
+        let gateway = Gateway::start(config.section(&format!("openapi: {openapi}"))).await;
+        let got = gateway.get(Via::H1, DOCUMENT).await;
+        assert_eq!(got.status, expected, "the backend has no such method: {got:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_the_command_writes_is_valid_whatever_is_asked_for() {
     let dir = TempDir::new();
     for (name, args, operations) in [

@@ -25,6 +25,10 @@ pub mod tidegate {
     }
 }
 
+pub mod reflection {
+    include!(concat!(env!("OUT_DIR"), "/grpc.reflection.v1.rs"));
+}
+
 pub use google::api::HttpBody;
 pub use tidegate::test::v1::*;
 

@@ -211,6 +211,46 @@ async fn a_body_never_says_otherwise_than_the_path() {
     gateway.assert_nothing_internal();
 }
 
+/// Forms that say otherwise than the path, or one thing twice.
+const FORMS: &[(&str, &str, &str)] = &[
+    ("/s/x", "s=y", "s"),
+    ("/s/x", "%73=y", "s"),
+    ("/s/x", "i32=1&i32=1", "i32"),
+    ("/s/x", "S=y", "S"),
+    ("/s/x", "s=x;s=y", "s"),
+    ("/s/x", "w_s=a&wS=b", "wS"),
+    ("/ns/x", "n.child.s=y", "n.child.s"),
+    ("/os/x", "oi=1", "os"),
+    ("/ws/x", "w_s=y", "w_s"),
+    ("/n/x/in", "s=y", "n.s"),
+    ("/n/x/in", "n.s=x", "n.s"),
+];
+
+#[tokio::test]
+async fn a_form_never_says_otherwise_than_the_path() {
+    let (mut backend, gateway) = start().await;
+    let mut conn = gateway.connect(Via::H2Tls).await;
+    let headers = [("content-type", "application/x-www-form-urlencoded")];
+    for (target, body, place) in FORMS {
+        let answer = conn.whole("POST", target, &headers, Some((*body).into())).await;
+        assert_refused(&format!("{target} {body}"), &answer, 400, 3, &[]);
+        assert_eq!(field(&answer), *place, "{target} {body}");
+        if !body.contains(['&', ';', '%']) {
+            let (name, value) = body.split_once('=').unwrap();
+            let part = format!("--b\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n--b--\r\n");
+            let headers = [("content-type", "multipart/form-data; boundary=b")];
+            let answer = conn.whole("POST", target, &headers, Some(part.into())).await;
+            assert_refused(&format!("{target} {body} in parts"), &answer, 400, 3, &[]);
+            assert_eq!(field(&answer), *place, "{target} {body} in parts");
+        }
+    }
+    let answer = conn.whole("POST", "/s/x", &headers, Some("s=x&i32=1".into())).await;
+    assert_eq!(seen("honest", &answer), json!({"s": "x", "i32": 1}));
+    backend.call("B1").await;
+    backend.assert_not_called();
+    gateway.assert_nothing_internal();
+}
+
 #[tokio::test]
 async fn every_message_of_a_stream_is_held_to_the_path() {
     let (_backend, gateway) = start().await;
@@ -356,7 +396,8 @@ const HEADS: &[(&str, &str, u16, &str)] = &[
     ("POST /s/x", "content-type: text/json", 415, "content-type"),
     ("POST /s/x", "content-type: text/plain", 415, "content-type"),
     ("POST /s/x", "content-type: application/jsonp", 415, "content-type"),
-    ("POST /s/x", "content-type: multipart/form-data; boundary=x", 415, "content-type"),
+    ("POST /s/x", "content-type: multipart/form-data; boundary=x", 400, "form"),
+    ("POST /s/x", "content-type: multipart/form-data", 400, "boundary"),
     ("POST /s/x", "content-type:", 415, "content-type"),
     ("POST /s/x", "content-encoding: gzip", 415, "content-encoding"),
     ("POST /s/x", "content-encoding: identity\r\ncontent-encoding: br", 415, "content-encoding"),

@@ -81,6 +81,8 @@ async fn what_is_ignored_is_left_out_and_not_told() {
     let answer = conn.whole("PATCH", "/b8/things/1", &[("content-type", "application/json")], Some(patch.into())).await;
     let thing = json!({"name": "things/1", "title": "t", "detail": {"i": 2}});
     assert_eq!(seen(&answer), json!({"thing": thing, "updateMask": "title,detail.i"}));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    assert_eq!(seen(&conn.whole("POST", "/b1", &form, Some("s=a&nope=1&c=NO".into())).await), json!({"s": "a"}));
     for (method, target, body) in [
         ("GET", "/p1/x?s=y&nope=1", None),
         ("GET", "/q?i32=1&nope=1&i32=1", None),

@@ -16,7 +16,7 @@ use crate::{
     config::Upstream,
     schema::reflection,
     status::Status,
-    upstream::{Cluster, ClusterError, Connections, Pool},
+    upstream::{Cluster, ClusterError, Pool},
 };
 
 /// How long one question may take, with all that follows from its answer.
@@ -31,12 +31,11 @@ pub(super) struct Endpoint {
     place: Place,
     url: String,
     pool: Pool,
-    own: watch::Receiver<Connections>,
-    /// The workers' connections to the same endpoint.
-    workers: watch::Receiver<Connections>,
+    /// How many connections it has open: one, kept, that tells by its end when the server goes.
+    connections: watch::Receiver<usize>,
     poll: Duration,
-    /// How soon a question may follow another because of connections: doubled by each, so that a server that closes every
-    /// connection is not asked all the time.
+    /// How soon a question may follow another because the connection ended: doubled by each, so that a server that closes
+    /// every connection is not asked all the time.
     patience: Duration,
     /// Failures in a row.
     failures: u32,
@@ -57,21 +56,20 @@ pub(super) struct Answer {
 }
 
 impl Endpoint {
-    /// All endpoints of an upstream; `workers` is the cluster that calls go to.
+    /// All endpoints of an upstream.
     ///
     /// # Errors
     /// As [`Cluster::new`].
-    pub(super) fn all(index: usize, upstream: &Upstream, workers: &Cluster) -> Result<Vec<Self>, ClusterError> {
+    pub(super) fn all(index: usize, upstream: &Upstream) -> Result<Vec<Self>, ClusterError> {
         let mut all = Vec::with_capacity(upstream.endpoints.len());
-        for (url, workers) in upstream.endpoints.iter().zip(workers.connections()) {
+        for url in &upstream.endpoints {
             let alone = Cluster::new(&Upstream { endpoints: vec![url.clone()], ..upstream.clone() })?;
-            let Some(own) = alone.connections().next() else { continue };
+            let Some(connections) = alone.connections().next() else { continue };
             all.push(Self {
                 place: Place { upstream: index, endpoint: all.len() },
                 url: alone.endpoints().map(|endpoint| endpoint.url.to_owned()).collect(),
                 pool: Pool::new(alone),
-                own,
-                workers,
+                connections,
                 poll: upstream.schema_poll,
                 patience: PAUSE_MIN,
                 failures: 0,
@@ -88,8 +86,6 @@ impl Endpoint {
     pub(super) async fn run(mut self, answers: mpsc::Sender<Answer>, mut again: watch::Receiver<()>) {
         loop {
             let asked = Instant::now();
-            // What is opened from here on may lead to another server than the one that answers.
-            let opened = self.workers.borrow().opened;
             let set = reflection::fetch(&self.pool, asked + TIMEOUT).await;
             self.failures = if set.is_ok() { 0 } else { self.failures.saturating_add(1) };
             if answers.send(Answer { from: self.place, at: SystemTime::now(), set }).await.is_err() {
@@ -99,7 +95,7 @@ impl Endpoint {
             let pause = self.pause();
             tokio::select! {
                 Ok(()) = again.changed() => {}
-                () = self.reconnected(asked + patience, opened) => {
+                () = self.lost(asked + patience) => {
                     self.patience = (patience * 2).min(self.poll.max(PAUSE_MIN));
                 }
                 () = sleep_until(asked + pause) => self.patience = PAUSE_MIN,
@@ -117,17 +113,12 @@ impl Endpoint {
         pause.mul_f64(0.75 + random_fraction() / 2.0)
     }
 
-    /// Ends when there may be another server behind the endpoint: the connection that it was asked on is lost, or a worker
-    /// has a new one.
-    async fn reconnected(&mut self, earliest: Instant, opened: u64) {
+    /// Ends when the connection that was answered on has: the next one may lead to another server.
+    async fn lost(&mut self, earliest: Instant) {
         sleep_until(earliest).await;
-        let was_connected = self.failures == 0 || self.own.borrow().open > 0;
-        let is_lost = async { self.own.wait_for(|own| own.open == 0).await.is_ok() };
-        let is_found = async { self.workers.wait_for(|workers| workers.opened != opened).await.is_ok() };
-        tokio::select! {
-            true = is_lost, if was_connected => {}
-            true = is_found => {}
-            else => std::future::pending().await,
+        let was_connected = self.failures == 0 || *self.connections.borrow() > 0;
+        if !was_connected || self.connections.wait_for(|open| *open == 0).await.is_err() {
+            std::future::pending::<()>().await;
         }
     }
 }

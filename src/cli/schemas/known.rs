@@ -1,7 +1,7 @@
 //! What is known of one upstream's schema: what was last said of it, what of that is to be served, and what is. Knows
 //! nothing of other upstreams, and of who asks.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, error::Error, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     config::{SchemaSource, Upstream},
     schema::{self, Method, Schema, Source, UpstreamSchema},
+    status::Status,
 };
 
 /// Sentences on one swap that are kept, and that are written to the log.
@@ -80,6 +81,10 @@ impl Known {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// One more endpoint will be asked.
     pub(super) fn add_endpoint(&mut self, url: String) {
         self.endpoints.push(Endpoint { url, asked: None, set: None, trouble: None, lacks: Vec::new() });
@@ -134,27 +139,25 @@ impl Known {
     pub(super) fn hear_endpoint(&mut self, answer: Answer) {
         let Some(endpoint) = self.endpoints.get_mut(answer.from.endpoint) else { return };
         endpoint.asked = Some(answer.at);
-        let before = endpoint.trouble.take();
-        match answer.set {
+        let trouble = match answer.set {
             Err(status) => {
                 self.failed += 1;
-                endpoint.trouble = Some(Trouble::Silent(status.to_string()));
-                endpoint.log(&self.name, before, status.cause().map(ToString::to_string));
+                Some(Trouble::Silent(with_root_cause(&status)))
             }
-            Ok(set) if endpoint.set.as_ref() == Some(&set) => endpoint.log(&self.name, before, None),
+            Ok(set) if endpoint.set.as_ref() == Some(&set) => None,
             Ok(set) => match schema::union(&[(&endpoint.url, set.clone())]) {
-                Ok(_) => {
-                    endpoint.set = Some(set);
-                    endpoint.log(&self.name, before, None);
-                    self.join();
-                }
                 Err(error) => {
                     self.refused += 1;
-                    endpoint.trouble = Some(Trouble::Invalid(error.to_string()));
-                    endpoint.log(&self.name, before, None);
+                    Some(Trouble::Invalid(error.to_string()))
+                }
+                Ok(_) => {
+                    endpoint.set = Some(set);
+                    endpoint.note(&self.name, None);
+                    return self.join();
                 }
             },
-        }
+        };
+        endpoint.note(&self.name, trouble);
     }
 
     fn join(&mut self) {
@@ -178,12 +181,12 @@ impl Known {
     pub(super) fn swap(&mut self) {
         self.note(Step::Serve, None);
         let old = std::mem::replace(&mut self.served, self.wanted.clone());
+        if self.served.set.is_none() {
+            return;
+        }
         self.loaded = Some(SystemTime::now());
         let first = old.set.is_none();
-        self.changes = match (self.alone(&old), self.alone(&self.served)) {
-            (Some(old), Some(new)) if !first => schema::changes(&old, &new),
-            _ => Vec::new(),
-        };
+        self.changes = self.changes_since(&old);
         self.swapped += u64::from(!first);
         let upstream = &self.name;
         tracing::info!(%upstream, breaking_changes = self.changes.len(), "schema {}", if first { "loaded" } else { "swapped" });
@@ -191,6 +194,14 @@ impl Known {
             tracing::warn!(%upstream, "breaking change of the schema: {change}");
         }
         shorten(&mut self.changes, CHANGES_MAX);
+    }
+
+    /// What is served breaks of what was served before; nothing where there was nothing.
+    pub(super) fn changes_since(&self, old: &UpstreamSchema) -> Vec<String> {
+        match (self.alone(old), self.alone(&self.served)) {
+            (Some(old), Some(new)) => schema::changes(&old, &new),
+            _ => Vec::new(),
+        }
     }
 
     /// What is wanted does not fit to what else is served.
@@ -216,7 +227,8 @@ impl Known {
             Step::JoinEndpoints | Step::Serve => self.refused += 1,
         }
         if self.faults.get(&step) != Some(&fault) {
-            tracing::error!(%upstream, "schema refused, what was served before stays: {fault}");
+            let stays = if self.served.set.is_some() { ", the old one stays" } else { "" };
+            tracing::error!(%upstream, "schema refused{stays}: {fault}");
         }
         self.faults.insert(step, fault);
     }
@@ -276,14 +288,15 @@ impl Endpoint {
         }
     }
 
-    /// Tells what is another trouble than before, or none any more.
-    fn log(&self, upstream: &str, before: Option<Trouble>, cause: Option<String>) {
-        if self.trouble == before {
+    /// Tells of a trouble that is another than before, or is over.
+    fn note(&mut self, upstream: &str, trouble: Option<Trouble>) {
+        if self.trouble == trouble {
             return;
         }
+        self.trouble = trouble;
         match self.problem() {
-            Some(problem) => tracing::warn!(upstream, cause, "schema by reflection: {problem}"),
-            None => tracing::info!(upstream, endpoint = self.url, "schema by reflection: the endpoint answers again"),
+            Some(problem) => tracing::warn!(upstream, "schema by reflection: {problem}"),
+            None => tracing::info!(upstream, endpoint = self.url, "schema by reflection: it answers again"),
         }
     }
 
@@ -296,6 +309,14 @@ impl Endpoint {
             lacks: self.lacks.clone(),
         }
     }
+}
+
+fn with_root_cause(status: &Status) -> String {
+    let mut cause = status.source();
+    while let Some(deeper) = cause.and_then(Error::source) {
+        cause = Some(deeper);
+    }
+    cause.map_or_else(|| status.to_string(), |cause| format!("{status} ({cause})"))
 }
 
 /// Keeps the first of some names, and tells how many more there were.

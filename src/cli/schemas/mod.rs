@@ -28,7 +28,6 @@ use crate::{
     config::{SchemaSource, Settings},
     gateway::{Assets, Snapshot},
     schema::UpstreamSchema,
-    upstream::Cluster,
 };
 
 /// Time between two looks at the files.
@@ -83,20 +82,38 @@ impl Schemas {
     }
 
     /// Begins to ask the endpoints whose schema is theirs to tell. To be called inside the runtime that runs the keeper.
-    pub(super) fn keep(mut self, clusters: &[Arc<Cluster>]) -> Result<Keeper, BootError> {
+    pub(super) fn keep(mut self) -> Result<Keeper, BootError> {
         let (sender, answers) = mpsc::channel(ANSWERS_WAITING_MAX);
         let again = watch::Sender::new(());
-        let reload = signal(SignalKind::hangup()).map_err(BootError::run)?;
-        for (index, (upstream, cluster)) in self.settings.upstreams.iter().zip(clusters).enumerate() {
+        for (index, upstream) in self.settings.upstreams.iter().enumerate() {
             if upstream.schema != SchemaSource::Reflection {
                 continue;
             }
-            for endpoint in Endpoint::all(index, upstream, cluster).map_err(BootError::config)? {
+            for endpoint in Endpoint::all(index, upstream).map_err(BootError::config)? {
                 self.known[index].add_endpoint(endpoint.url().to_owned());
                 tokio::spawn(endpoint.run(sender.clone(), again.subscribe()));
             }
         }
+        drop(sender);
+        // Where nothing can change, the signal keeps its usual meaning.
+        let can_change = !self.files.is_empty() || again.receiver_count() > 0;
+        let reload = can_change.then(|| signal(SignalKind::hangup())).transpose().map_err(BootError::run)?;
         Ok(Keeper { schemas: self, answers, again, reload })
+    }
+
+    /// What clients of the other schemas can no longer rely on in these, as far as files tell.
+    pub(super) fn changes_since(&self, old: &Self) -> Vec<String> {
+        let mut told = Vec::new();
+        for old in &old.known {
+            match self.known.iter().find(|known| known.name() == old.name()) {
+                Some(known) => {
+                    let changes = known.changes_since(old.served());
+                    told.extend(changes.into_iter().map(|change| format!("upstream {}: {change}", old.name())));
+                }
+                None => told.push(format!("upstream {} was removed", old.name())),
+            }
+        }
+        told
     }
 
     /// Reads what has changed of the files, or all of them; true where anything was read.
@@ -175,7 +192,8 @@ pub(super) struct Keeper {
     answers: mpsc::Receiver<Answer>,
     /// Has every endpoint asked at once.
     again: watch::Sender<()>,
-    reload: Signal,
+    /// SIGHUP; none where nothing can change.
+    reload: Option<Signal>,
 }
 
 impl Keeper {
@@ -193,8 +211,9 @@ impl Keeper {
         schemas.update();
     }
 
-    /// Runs until the process ends.
+    /// Runs until the process ends, if there is anything to do.
     pub(super) async fn run(mut self) {
+        let Some(mut reload) = self.reload.take() else { return };
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -206,7 +225,7 @@ impl Keeper {
                     }
                 }
                 _ = look.tick() => if !self.schemas.look(false) { continue },
-                Some(()) = self.reload.recv() => {
+                Some(()) = reload.recv() => {
                     tracing::info!("schemas are read and asked for again");
                     self.schemas.look(true);
                     self.again.send_replace(());

@@ -156,7 +156,10 @@ impl Socket {
             route: route.index,
             client_streaming: route.client_streaming,
             raw: (route.binding.request_http_body(), route.binding.reply_http_body()),
-            output: OutputSettings { pretty: false, ..output_settings(&call.head.headers, route.policy.output) },
+            output: OutputSettings {
+                pretty: false,
+                ..output_settings(&call.head.headers, route.policy.settings.output)
+            },
             bound,
             pool: call.pool(route)?.clone(),
             record,

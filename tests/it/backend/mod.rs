@@ -3,6 +3,7 @@
 mod echo;
 pub mod raw;
 pub mod record;
+pub mod reflected;
 mod rules;
 mod script;
 
@@ -27,6 +28,7 @@ use tower_service::Service;
 
 pub use raw::{RawBackend, RawCall};
 pub use record::{Event, SeenCall};
+pub use reflected::Reflected;
 pub use rules::framed;
 
 use self::{
@@ -45,12 +47,14 @@ pub struct Backend {
 }
 
 /// What can be different about a backend.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Zero: any.
     pub port: u16,
     /// `SETTINGS_MAX_CONCURRENT_STREAMS`
     pub concurrent_streams_max: Option<u32>,
+    /// Services beside the usual ones, and server reflection of them.
+    pub reflected: Option<Reflected>,
 }
 
 impl Backend {
@@ -63,6 +67,7 @@ impl Backend {
         let (stop, stopped) = oneshot::channel();
         let (calls_sender, calls) = mpsc::unbounded_channel();
         let sent = Arc::new(AtomicU64::new(0));
+        let port = options.port;
         let server = Server {
             echo: EchoServer::new(EchoService { sent: sent.clone() }).max_decoding_message_size(64 << 20),
             calls: calls_sender,
@@ -72,7 +77,7 @@ impl Backend {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {
-                let listener = TcpListener::bind(("127.0.0.1", options.port)).await.expect("a free port");
+                let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("a free port");
                 let _ = told.send(listener.local_addr().expect("bound"));
                 tokio::select! {
                     () = server.accept(listener) => {}
@@ -83,6 +88,11 @@ impl Backend {
         });
         let address = within(address).await.expect("the backend starts");
         Self { address, calls, sent, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Serves what is made up, and tells of it.
+    pub async fn reflecting(reflected: &Reflected) -> Self {
+        Self::with(Options { reflected: Some(reflected.clone()), ..Options::default() }).await
     }
 
     /// The next call of this method that was not asked for yet; calls of other methods before it are passed over.
@@ -182,6 +192,10 @@ impl Server {
         let response = if path.starts_with("/tidegate.test.v1.Echo/") {
             self.echo.call(request).await?
         } else if let Some(method) = rules::method(&path) {
+            rules::answer(method, request).await
+        } else if let Some(reflected) = self.options.reflected.as_ref().filter(|_| path == reflected::REFLECTION) {
+            reflected.reflect(request).await
+        } else if let Some(method) = self.options.reflected.as_ref().and_then(|reflected| reflected.method(&path)) {
             rules::answer(method, request).await
         } else {
             rules::trailers_only(12, "no such method")
