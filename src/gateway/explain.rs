@@ -78,7 +78,7 @@ impl Snapshot {
         self.ways().nth(route.index as usize)
     }
 
-    /// What `Allow` names, but for HEAD where GET stands beside it.
+    /// Where the verbs lead that `Allow` names; HEAD leads where GET does.
     fn other_verbs(&self, head: &Parts, status: &Status) -> Vec<Listed> {
         let allow = status.headers().get(header::ALLOW).and_then(|allow| allow.to_str().ok()).unwrap_or_default();
         let verbs = allow.split(", ").filter_map(|verb| Method::from_bytes(verb.as_bytes()).ok());

@@ -221,8 +221,8 @@ async fn a_server_that_lies_loops_or_stops_is_told_of_and_the_rest_is_served() {
         let options = field(4, &[&[0x82, 0xd3, 0xe4, 0x93, 0x02, 4][..], &field(2, b"/{")].concat());
         let method =
             [field(1, b"M"), field(2, b".google.protobuf.Empty"), field(3, b".google.protobuf.Empty"), options];
-        let service = [field(1, b"S"), field(2, &method.concat())].concat();
-        [field(1, b"rule.proto"), field(2, b"p"), field(6, &service)].concat()
+        let service = [field(1, b"R"), field(2, &method.concat())].concat();
+        [field(1, b"rule.proto"), field(2, b"q"), field(6, &service)].concat()
     };
     let liars = [
         (
@@ -252,8 +252,8 @@ async fn a_server_that_lies_loops_or_stops_is_told_of_and_the_rest_is_served() {
         ("circle", Liar::saying(then(vec![files(&cycle)])).await, "a.proto → b.proto → a.proto"),
         (
             "rule",
-            Liar::saying(then(vec![framed(&field(4, &field(1, &rule)))])).await,
-            "rule.proto: p.S.M: the path template `/{`",
+            Liar::saying(vec![services(&["q.R"]), framed(&field(4, &field(1, &rule)))]).await,
+            "rule.proto: q.R.M: the path template `/{`",
         ),
         ("silent", Liar::saying(then(vec![])).await, "DEADLINE_EXCEEDED"),
         (

@@ -3,7 +3,7 @@
 
 use std::{env, fs, path::Path};
 
-use crate::harness::{Gateway, process::Process};
+use crate::harness::{Gateway, process::Process, tools::PythonBackend};
 
 const CONFIG: &str = "tests/data/commands/tidegate.yaml";
 
@@ -44,6 +44,15 @@ async fn routes_are_listed_for_programs() {
     assert_eq!(of("/other.*")["dialects"], serde_json::json!(["grpc"]));
 }
 
+#[tokio::test]
+async fn what_only_upstreams_know_is_asked_of_them() {
+    let backend = PythonBackend::start().await;
+    let (code, printed) = run_with(&words("explain '/echo/say/a?n=7'"), &["--upstream", &backend.url()]).await;
+    assert!(code == 0 && printed.contains("message   {\"text\":\"a\",\"n\":7}\n"), "{code} {printed}");
+    let (code, printed) = run_with(&words("routes"), &["--upstream", "http://127.0.0.1:1"]).await;
+    assert!(code == 2 && printed.contains("127.0.0.1_1"), "{code} {printed}");
+}
+
 async fn check(fixture: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/commands").join(fixture);
     let expected = fs::read_to_string(&path).expect("the fixture is there");
@@ -62,8 +71,12 @@ async fn check(fixture: &str) {
 
 /// The exit code, and both outputs.
 async fn run(words: &[String]) -> (i32, String) {
+    run_with(words, &["--config", CONFIG]).await
+}
+
+async fn run_with(words: &[String], source: &[&str]) -> (i32, String) {
     let mut command = Gateway::command();
-    command.args(words).args(["--config", CONFIG]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    command.args(words).args(source).current_dir(env!("CARGO_MANIFEST_DIR"));
     let mut process = Process::start(&mut command, "cargo builds it");
     let code = process.exit().await.code().expect("no signal ends it");
     process.stdout.ended().await;

@@ -316,7 +316,11 @@ fn with_root_cause(status: &Status) -> String {
     while let Some(deeper) = cause.and_then(Error::source) {
         cause = Some(deeper);
     }
-    cause.map_or_else(|| status.to_string(), |cause| format!("{status} ({cause})"))
+    let told = status.to_string();
+    match cause.map(ToString::to_string) {
+        Some(cause) if !told.contains(&cause) => format!("{told} ({cause})"),
+        _ => told,
+    }
 }
 
 /// Keeps the first of some names, and tells how many more there were.

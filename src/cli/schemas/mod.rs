@@ -150,7 +150,7 @@ impl Schemas {
         while !pending.is_empty() {
             let Err(error) = self.swap_all(&pending) else { return };
             if let [only] = *pending {
-                return self.known[only].refuse(error);
+                return self.refuse(only, error);
             }
             // One by one, and again as long as one of them makes room for another.
             let mut refused = Vec::new();
@@ -158,7 +158,7 @@ impl Schemas {
                 refused.extend(self.swap_all(&[*index]).err().map(|error| (*index, error)));
             }
             if refused.len() == pending.len() {
-                return refused.into_iter().for_each(|(index, error)| self.known[index].refuse(error));
+                return refused.into_iter().for_each(|(index, error)| self.refuse(index, error));
             }
             pending = refused.into_iter().map(|(index, _)| index).collect();
         }
@@ -166,16 +166,27 @@ impl Schemas {
 
     /// Puts what is wanted of these upstreams into service, beside what is served of the others.
     fn swap_all(&mut self, pending: &[usize]) -> Result<(), String> {
-        let next = |(index, known): (usize, &Known)| match pending.contains(&index) {
+        let snapshot = self.build(|index, known| match pending.contains(&index) {
             true => known.wanted().clone(),
             false => known.served().clone(),
-        };
-        let schemas: Vec<UpstreamSchema> = self.known.iter().enumerate().map(next).collect();
-        let snapshot =
-            Snapshot::build(&self.settings, &schemas, self.assets.clone()).map_err(|error| error.to_string())?;
+        })?;
         self.snapshot.store(Arc::new(snapshot));
         pending.iter().for_each(|index| self.known[*index].swap());
         Ok(())
+    }
+
+    /// What is wrong with an upstream's schema by itself is told before what others are in its way.
+    fn refuse(&mut self, refused: usize, error: String) {
+        let alone = self.build(|index, known| match index == refused {
+            true => known.wanted().clone(),
+            false => UpstreamSchema::default(),
+        });
+        self.known[refused].refuse(alone.err().unwrap_or(error));
+    }
+
+    fn build(&self, schema: impl Fn(usize, &Known) -> UpstreamSchema) -> Result<Snapshot, String> {
+        let schemas: Vec<_> = self.known.iter().enumerate().map(|(index, known)| schema(index, known)).collect();
+        Snapshot::build(&self.settings, &schemas, self.assets.clone()).map_err(|error| error.to_string())
     }
 
     fn publish(&self) {

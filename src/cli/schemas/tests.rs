@@ -157,6 +157,23 @@ fn what_is_no_schema_is_refused_and_the_old_one_stays() {
 }
 
 #[test]
+fn a_fault_of_its_own_is_told_before_what_others_are_in_the_way() {
+    let mut schemas = schemas(&[1, 1]);
+    let bad = "message M {} service S { rpc A(M) returns (M) { option (google.api.http) = { get: \"x\" }; } }";
+    for upstream in [0, 1] {
+        schemas.hear(Answer {
+            from: Place { upstream, endpoint: 0 },
+            at: SystemTime::now(),
+            set: Ok(set(if upstream == 0 { bad } else { OLD })),
+        });
+    }
+    schemas.update();
+    assert_eq!(schemas.methods(), ["/c.S/A"]);
+    let problems = schemas.told(0).problems;
+    assert!(problems[0].contains("path template"), "{problems:?}");
+}
+
+#[test]
 fn a_good_answer_that_was_served_all_along_ends_a_refusal() {
     let mut schemas = schemas(&[1]);
     schemas.says(0, 0, Ok(set(OLD)));
