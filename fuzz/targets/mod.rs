@@ -8,6 +8,7 @@ mod config;
 mod deframer;
 mod delimited;
 mod json_to_wire;
+mod multipart;
 mod query;
 mod template;
 mod timeout;
@@ -32,6 +33,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("deframer", deframer::run),
     ("delimited", delimited::run),
     ("json_to_wire", json_to_wire::run),
+    ("multipart", multipart::run),
     ("query", query::run),
     ("template", template::run),
     ("timeout", timeout::run),

@@ -1,11 +1,9 @@
 //! `multipart/form-data`: any cut gives the same parts and the same fault, no bytes come from nowhere, and what a form
 //! makes of a message is the same however it arrives.
-#![no_main]
 
 use std::sync::LazyLock;
 
 use bytes::Bytes;
-use libfuzzer_sys::fuzz_target;
 use tidegate::{
     codec::{Binding, QueryMode},
     dialect::{
@@ -13,7 +11,8 @@ use tidegate::{
         multipart::{Boundary, Event, Multipart},
     },
 };
-use tidegate_fuzz::CODEC;
+
+use super::CODEC;
 
 const MAX: usize = 1000;
 
@@ -48,22 +47,22 @@ fn parts<'a>(boundary: Boundary, pieces: impl Iterator<Item = &'a [u8]>) -> (Vec
 /// The message of a method that takes one.
 fn message<'a>(boundary: Boundary, pieces: impl Iterator<Item = &'a [u8]>) -> Result<Vec<u8>, String> {
     let codec = &CODEC.0;
-    let bound = BINDING.bind(codec, &["x"], None, QueryMode::Strict).expect("a capture");
+    let mut bound = BINDING.bind(codec, &["x"], None, QueryMode::Strict).expect("a capture");
     let (mut reader, mut out) = (FormReader::new(boundary, false, MAX), Vec::new());
     for piece in pieces.map(Some).chain([None]) {
         match piece {
             Some(piece) => reader.push(Bytes::copy_from_slice(piece)),
             None => reader.end(),
         }
-        let given = reader.next_message(codec, &BINDING, &bound, &mut out);
+        let given = reader.next_message(codec, &BINDING, &mut bound, &mut out);
         assert!(given.map_err(|error| error.to_string())? == piece.is_none());
     }
     Ok(out)
 }
 
-fuzz_target!(|data: &[u8]| {
+pub(crate) fn run(data: &[u8]) {
     let boundary = Boundary::new("b").expect("a boundary");
-    let Some((stream, pieces)) = tidegate_fuzz::pieces(data) else { return };
+    let Some((stream, pieces)) = super::pieces(data) else { return };
     let pieces: Vec<_> = pieces.collect();
     let whole = parts(boundary, [stream].into_iter());
     assert_eq!(parts(boundary, pieces.iter().copied()), whole);
@@ -71,4 +70,4 @@ fuzz_target!(|data: &[u8]| {
 
     let bytes = whole.0.iter().map(|event| if let Event::Data(data) = event { data.len() } else { 0 }).sum::<usize>();
     assert!(bytes <= stream.len());
-});
+}
