@@ -438,6 +438,19 @@ fn a_long_query_costs_no_more_than_its_length() {
 }
 
 #[test]
+fn a_field_may_bear_the_name_of_what_it_stands_in() {
+    let codec = codec_of(
+        r#"syntax = "proto3"; message Id { string id = 1; string other = 2; } message M { Id id = 1; string other = 2; }"#,
+    );
+    let binding = Binding::compile(&codec, codec.id("M"), codec.id("M"), &["id.id"], None, None).unwrap();
+    let bind = |query| binding.bind(&codec, &["x"], Some(query), QueryMode::Strict);
+    let mut wire = Vec::new();
+    bind("id.other=y&other=z").unwrap().message(&codec, &binding, None, &mut wire).unwrap();
+    assert_eq!(codec.json("M", &wire).unwrap(), r#"{"id":{"id":"x","other":"y"},"other":"z"}"#);
+    assert!(bind("id.id=y").is_err());
+}
+
+#[test]
 fn a_query_may_name_extensions() {
     let codec = codec_of(
         r#"syntax = "proto2"; package p.q; message M { optional M m = 1; extensions 100 to 200; }

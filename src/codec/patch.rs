@@ -103,6 +103,9 @@ impl UpdateMask {
             // What was left out of the message has no place in its mask: there it would clear a field.
             let field = plan.by_name(&key, 0).and_then(|place| plan.fields.get(place));
             let field = field.filter(|field| !names_nothing(codec, field, reader));
+            if field.is_some_and(|field| field.proto_name.starts_with('[')) {
+                return Err(InputError::message(shown(&key), "no update mask can name an extension: give one"));
+            }
             if length > 0 {
                 path.push(b'.');
             }
@@ -115,9 +118,6 @@ impl UpdateMask {
             match inner.filter(|_| reader.peek() == b'{' && !reader.is_empty_object()) {
                 Some(plan) => self.members(codec, plan, reader, path, end, out)?,
                 None => {
-                    if field.is_some_and(|field| field.proto_name.starts_with('[')) {
-                        return Err(InputError::message(shown(&key), "no update mask can name an extension: give one"));
-                    }
                     if field.is_some() {
                         self.append_path(path, out);
                     }
@@ -155,7 +155,7 @@ mod tests {
 
     const THINGS: &str = r#"syntax = "proto2"; package p; import "google/protobuf/field_mask.proto";
         import "google/protobuf/struct.proto"; import "google/protobuf/any.proto";
-        import "google/protobuf/timestamp.proto"; import "google/protobuf/wrappers.proto";
+        import "google/protobuf/timestamp.proto"; import "google/protobuf/wrappers.proto"; import "google/protobuf/empty.proto";
         message Update { optional Thing thing = 1; optional google.protobuf.FieldMask update_mask = 2; optional bool dry = 3; }
         message Thing {
           optional string name = 1; optional string display_name = 2; optional int32 odd = 3 [json_name = "even"];
@@ -163,10 +163,11 @@ mod tests {
           map<string, Detail> parts = 8; optional google.protobuf.Struct st = 9; optional google.protobuf.Value val = 10;
           optional google.protobuf.Any any = 11; optional google.protobuf.Timestamp ts = 12;
           optional google.protobuf.StringValue w = 13; oneof choice { string a = 14; Detail b = 15; }
-          optional group Old = 16 { optional int32 x = 1; } repeated google.protobuf.Any anys = 17; extensions 100 to 200;
+          optional group Old = 16 { optional int32 x = 1; } repeated google.protobuf.Any anys = 17;
+          optional google.protobuf.Empty empty = 18; optional google.protobuf.Struct some_struct = 19; extensions 100 to 200;
         }
         message Detail { optional string id = 1; optional string some_text = 2; optional Detail inner = 3; }
-        extend Thing { optional int32 ext = 100; }"#;
+        extend Thing { optional int32 ext = 100; optional Detail more = 101; }"#;
 
     fn mask(codec: &Codec, variables: &[&str], body: &str, query: &str, json: &str) -> Result<String, String> {
         let id = codec.id("p.Update");
@@ -204,6 +205,7 @@ mod tests {
             (r#"{"st":{"a":{"b":1}},"val":{"c":[1]},"ts":"2024-01-02T03:04:05Z","w":"x"}"#, "st,val,ts,w"),
             (r#"{"any":{"@type":"t/p.Detail","id":"x"},"anys":[{"@type":"t/p.Detail"}]}"#, "any,anys"),
             (r#"{"st":null,"val":null,"w":null,"ts":null}"#, "st,val,w,ts"),
+            (r#"{"empty":{},"someStruct":{"name":"x"}}"#, "empty,someStruct"),
             (r#"{"a":"x"}"#, "a"),
             (r#"{"b":{"someText":"x"}}"#, "b.someText"),
             (r#"{"old":{"x":1}}"#, "old.x"),
@@ -212,8 +214,10 @@ mod tests {
         ] {
             assert_eq!(mask(&codec, &[], "thing", "", json).as_deref(), Ok(wanted), "{json}");
         }
-        let error = mask(&codec, &[], "thing", "", r#"{"[p.ext]":1}"#).unwrap_err();
-        assert_eq!(error, "message: \"[p.ext]\": no update mask can name an extension: give one");
+        for json in [r#"{"[p.ext]":1}"#, r#"{"[p.ext]":null}"#, r#"{"[p.more]":{"id":"x"}}"#] {
+            let error = mask(&codec, &[], "thing", "", json).unwrap_err();
+            assert!(error.ends_with(": no update mask can name an extension: give one"), "{error}");
+        }
     }
 
     #[test]

@@ -14,6 +14,11 @@ pub enum SchemaError {
     Read { path: PathBuf, cause: std::io::Error },
     #[error("the proto files cannot be compiled: {0}")]
     Compile(String),
+    #[error(
+        "`{file}` is of an edition, which cannot be compiled here: compile it with `protoc --include_imports \
+         --descriptor_set_out=FILE` and give that file as `descriptor_set`, or let the upstream tell its schema by `reflection`"
+    )]
+    Edition { file: String },
     #[error("the descriptor set of {origin} is not valid: {fault}")]
     Invalid { origin: Origin, fault: InvalidSet },
     #[error("{first} and {second} define `{symbol}` differently")]

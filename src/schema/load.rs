@@ -94,8 +94,14 @@ fn read(path: &Path) -> Result<Bytes, SchemaError> {
 
 /// Imports are looked up in the includes, and then among what is built in, so that nobody needs a copy of `google/api`.
 fn compile(files: &[PathBuf], includes: &[PathBuf], names: &Names) -> Result<Bytes, SchemaError> {
-    // protox writes the place of an error only into its `Debug`.
-    let failed = |error: protox::Error| SchemaError::Compile(format!("{error:?}"));
+    let failed = |error: protox::Error| {
+        // protox writes the place of an error only into its `Debug`.
+        let text = format!("{error:?}");
+        match error.file() {
+            Some(file) if error.is_parse() && text.ends_with(EDITION) => SchemaError::Edition { file: file.to_owned() },
+            _ => SchemaError::Compile(text),
+        }
+    };
     let mut resolver = ChainFileResolver::new();
     for include in include_dirs(files, includes) {
         resolver.add(IncludeFileResolver::new(include));
@@ -109,6 +115,9 @@ fn compile(files: &[PathBuf], includes: &[PathBuf], names: &Names) -> Result<Byt
     compiler.open_files(files).map_err(failed)?;
     Ok(compiler.encode_file_descriptor_set().into())
 }
+
+/// How the compiler, which knows `syntax` alone, says that a file begins otherwise.
+const EDITION: &str = "but found 'edition'";
 
 /// Where no includes are given, each file's own directory is one.
 fn include_dirs(files: &[PathBuf], includes: &[PathBuf]) -> Vec<PathBuf> {

@@ -29,6 +29,7 @@ mod openapi;
 mod python_backend;
 mod schemas;
 mod service_config;
+mod real_schemas;
 mod slow_reader;
 mod strictness;
 mod unknown_fields;

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """A gRPC server by grpcio that knows nothing of gateways: `tidegate.test.v1` with health and reflection.
 
-    backend.py --descriptor-set test.binpb [--port 0] [--service NAME]
+    backend.py --descriptor-set test.binpb [--descriptor-set more.binpb] [--port 0] [--service NAME]
 
-No generated code: messages come from the descriptor set. `Echo` behaves as its proto file says; every other service
+No generated code: messages come from the descriptor sets. `Echo` behaves as its proto file says; every other service
 answers by the shape of a method's output: `Seen` tells what arrived, a method that returns its input echoes it.
 Prints `port N` on standard output once it serves, and one line per cancelled call.
 """
@@ -28,16 +28,17 @@ PACKAGE = "tidegate.test.v1"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
-def load(path):
-    """Adds the set's files to the default pool; returns the names of all of them."""
+def load(paths):
+    """Adds the sets' files to the default pool; returns the names of all of them."""
     pool = descriptor_pool.Default()
-    files = descriptor_pb2.FileDescriptorSet.FromString(open(path, "rb").read()).file
+    sets = [descriptor_pb2.FileDescriptorSet.FromString(open(path, "rb").read()) for path in paths]
+    files = [file for found in sets for file in found.file]
     for file in files:
         try:
             pool.FindFileByName(file.name)
         except KeyError:
             pool.AddSerializedFile(file.SerializeToString())
-    return pool, [file.name for file in files]
+    return pool, list(dict.fromkeys(file.name for file in files))
 
 
 def metadata(context):
@@ -211,7 +212,7 @@ class Services:
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--descriptor-set", required=True)
+    parser.add_argument("--descriptor-set", action="append", required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--service", help="serve this one alone")
     arguments = parser.parse_args()

@@ -9,6 +9,7 @@ pub mod gateway;
 pub mod grpc;
 pub mod grpc_call;
 pub mod http;
+pub mod large;
 pub mod lines;
 pub mod process;
 pub mod raw;
