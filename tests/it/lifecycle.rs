@@ -177,14 +177,13 @@ async fn an_upstream_that_is_late_stops_nobody_and_is_served_once_it_is_there() 
     let _late = PythonBackend::with(&service).await;
     tokio::time::timeout(PATIENCE, async {
         let mut tick = tokio::time::interval(Duration::from_millis(50));
-        while gateway.get(Via::H2Tls, "/q?s=x").await.status != 200 {
+        while gateway.admin_get("/readyz").await.status != 200 {
             tick.tick().await;
         }
     })
     .await
     .unwrap_or_else(|_| panic!("the late upstream is never served\n{}", gateway.process.transcript()));
-    let ready = gateway.admin_get("/readyz").await;
-    assert_eq!(ready.status, 200, "{ready:?}");
+    assert_eq!(gateway.get(Via::H2Tls, "/q?s=x").await.status, 200, "ready is who serves everything");
     assert_eq!(gateway.get(Via::H2Tls, "/echo/say/x").await.status, 200);
     assert_eq!(gateway.get(Via::H2Tls, "/nowhere").await.status, 404);
     gateway.assert_nothing_internal();
