@@ -70,7 +70,8 @@ fn shown(name: &str) -> String {
     if short.len() < name.len() {
         short.push('…');
     }
-    format!("{short:?}").trim_matches('"').to_owned()
+    let quoted = format!("{short:?}");
+    if short.is_empty() { quoted } else { quoted[1..quoted.len() - 1].to_owned() }
 }
 
 /// One parameter gives what its value gives as JSON: as a string or as it stands, and in a list where the field is one.

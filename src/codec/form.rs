@@ -25,6 +25,8 @@ pub struct Form {
     files: Vec<u8>,
     file_paths: Vec<Path>,
     claims: Claims,
+    /// Fields that were given, left out or not.
+    fields: usize,
     /// Something was given that the message does not have.
     left_out: bool,
 }
@@ -126,8 +128,9 @@ impl Form {
         let Some(path) = self.known(bound, path)? else { return Ok(()) };
         let Some(field) = path.last().map(|step| step.field(codec)) else { return Ok(()) };
         let mut payload = Vec::with_capacity(json.len());
-        let read = |spare, out: &mut Vec<u8>| input::field(codec, field, json, spare, out);
-        bound.unknown.read(&mut payload, read).map_err(|error| error.within(&field.proto_name))?;
+        bound.unknown.read(&mut payload, |spare, out| {
+            input::field(codec, field, json, spare, out).map_err(|error| error.within(&field.proto_name))
+        })?;
         if names_nothing(codec, field, &mut Reader::new(json)?) {
             self.left_out = true;
         } else {
@@ -174,8 +177,14 @@ impl Form {
     }
 
     /// The message that a part's name and the rule give, for a field that is no file.
-    fn root<'b>(&self, codec: &Codec, binding: &'b Binding, name: &str) -> Result<(&'b [Step], PlanId), InputError> {
-        if self.leaves.len() >= FIELDS_MAX {
+    fn root<'b>(
+        &mut self,
+        codec: &Codec,
+        binding: &'b Binding,
+        name: &str,
+    ) -> Result<(&'b [Step], PlanId), InputError> {
+        self.fields += 1;
+        if self.fields > FIELDS_MAX {
             return Err(InputError::form(name, format!("a form has at most {FIELDS_MAX} fields")));
         }
         binding.form_root(codec).ok_or_else(|| InputError::form(name, "the body has no fields"))

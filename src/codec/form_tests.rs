@@ -107,7 +107,7 @@ fn fields_that_the_message_does_not_have_may_be_left_out() {
     let mut form = Form::default();
     form.json(&CODEC, &binding, &mut bound, "n", br#"{"i":1,"no":2}"#).unwrap();
     form.json(&CODEC, &binding, &mut bound, "no", b"{}").unwrap();
-    assert_eq!(bound.take_left_out().count, 2);
+    assert_eq!(bound.take_left_out(), LeftOut { count: 2, paths: vec!["n.no".to_owned(), "no".to_owned()] });
 }
 
 #[test]
@@ -136,6 +136,11 @@ fn a_form_has_so_many_fields_and_no_more() {
     assert!(all.urlencoded(&"ri=1&".repeat(1000)).is_ok());
     let refused = all.urlencoded(&"ri=1&".repeat(1001)).unwrap_err();
     assert_eq!(refused, "form field ri (byte 5000): a form has at most 1000 fields");
+    let binding = all.binding().with_unknown_fields(UnknownFields::Ignore);
+    let mut bound = binding.bind(&CODEC, &[], None, QueryMode::Strict).unwrap();
+    let left_out = "rc=PURPLE&".repeat(1001);
+    let refused = Form::urlencoded(&CODEC, &binding, &mut bound, left_out.as_bytes()).unwrap_err();
+    assert!(refused.to_string().ends_with("a form has at most 1000 fields"), "{refused}");
 }
 
 #[test]

@@ -70,8 +70,10 @@ impl FormError {
 impl FormReader {
     /// No message may be larger than `message_bytes_max`.
     pub fn new(boundary: Boundary, client_streaming: bool, message_bytes_max: usize) -> Self {
+        // What is gathered anyway comes in one piece: each is one more look for the boundary behind it.
+        let data_bytes_max = if client_streaming { raw_piece_bytes_max(message_bytes_max) } else { message_bytes_max };
         Self {
-            parts: Multipart::new(boundary, raw_piece_bytes_max(message_bytes_max)),
+            parts: Multipart::new(boundary, data_bytes_max),
             part: Part::None,
             form: Form::default(),
             gathered: 0,

@@ -95,12 +95,12 @@ impl ValueSplitter {
         if !self.in_value && !self.begin_value()? {
             return Ok(None);
         }
-        match self.find_end()? {
-            Some(end) if end <= self.value_bytes_max => Ok(Some(self.take(end))),
-            Some(_) => Err(DecodeError::TooLarge { max: self.value_bytes_max }),
-            None if self.held.len() > self.value_bytes_max => Err(DecodeError::TooLarge { max: self.value_bytes_max }),
-            None => Ok(None),
+        let end = self.find_end();
+        // What is too large is that before anything else, however the body is cut.
+        if end.as_ref().ok().copied().flatten().unwrap_or(self.scanned) > self.value_bytes_max {
+            return Err(DecodeError::TooLarge { max: self.value_bytes_max });
         }
+        Ok(end?.map(|end| self.take(end)))
     }
 
     /// The body has ended: the last value of a sequence may be a bare number.
@@ -316,6 +316,15 @@ mod tests {
     fn a_value_over_the_limit_is_refused_before_its_end() {
         let body = format!("[\"{}", "x".repeat(100));
         assert_eq!(split(body.as_bytes(), 10), Err(DecodeError::TooLarge { max: 64 }));
+    }
+
+    #[test]
+    fn a_value_over_the_limit_is_that_first_however_it_is_cut() {
+        let body = format!("\x1e{}\x1e", "1".repeat(65));
+        for cut in [1, 10, body.len()] {
+            let split = split_by(ValueSplitter::records(64), body.as_bytes(), cut);
+            assert_eq!(split, Err(DecodeError::TooLarge { max: 64 }), "{cut}");
+        }
     }
 
     proptest! {

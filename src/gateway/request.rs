@@ -220,12 +220,11 @@ impl<'c> Call<'c> {
         let (codec, binding) = (&self.snapshot.codec, &opened.route.binding);
         let sent = if binding.takes_body() && opened.message.is_none() && !dialect::is_safe(&self.head.method) {
             let kind = BodyKind::of(&self.head.headers, codec, binding, opened.route.client_streaming)?;
-            Some((kind, self.read_whole(body, kind, opened.head.deadline).await?))
+            Some((kind, self.read_whole(body, opened.head.deadline).await?))
         } else {
             // A body where none belongs is refused unless it is empty, which its end may have to tell.
             let is_empty = body.is_end_stream()
-                || body.size_hint().lower() == 0
-                    && self.read_whole(body, BodyKind::Json, opened.head.deadline).await?.is_empty();
+                || body.size_hint().lower() == 0 && self.read_whole(body, opened.head.deadline).await?.is_empty();
             if !is_empty {
                 return Err(unwanted_body(binding.takes_body()));
             }
@@ -285,15 +284,9 @@ impl<'c> Call<'c> {
         }
     }
 
-    async fn read_whole<B: RequestBody>(
-        &self,
-        mut body: B,
-        kind: BodyKind,
-        deadline: Option<Instant>,
-    ) -> Result<Bytes, Status> {
+    async fn read_whole<B: RequestBody>(&self, mut body: B, deadline: Option<Instant>) -> Result<Bytes, Status> {
         let limits = &self.snapshot.limits;
-        let kind = if kind == BodyKind::RawPieces { BodyKind::Raw } else { BodyKind::Json };
-        let mut decoder = RequestDecoder::new(kind, limits.request_message_bytes_max);
+        let mut decoder = RequestDecoder::new(BodyKind::Raw, limits.request_message_bytes_max);
         let declared = body.size_hint().lower();
         decoder.check_length(declared).map_err(dialect::DecodeError::into_status)?;
         while !body.is_end_stream() {

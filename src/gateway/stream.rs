@@ -76,19 +76,18 @@ async fn begin<B: RequestBody>(
         (None, replies)
     };
     let mut pump = Box::new(Pump::new(call, route, up, replies, record.take()));
-    let begun = if route.server_streaming {
-        pump.begin(call).await.map(Begun::Stream)
-    } else {
-        pump.only_reply().await.map(Begun::Whole)
-    };
-    match begun {
-        Ok(Begun::Stream(head)) => Ok(pump.respond(route, head)),
-        Ok(Begun::Whole(reply)) => unary::whole(call, route, &reply, &mut pump.record),
-        Err(status) => {
-            *record = pump.record.take();
-            Err(status)
+    if route.server_streaming {
+        match pump.begin(call).await {
+            Ok(head) => return Ok(pump.respond(route, head)),
+            Err(status) => {
+                *record = pump.record.take();
+                return Err(status);
+            }
         }
     }
+    let reply = pump.only_reply().await;
+    *record = pump.record.take();
+    unary::whole(call, route, &reply?, record)
 }
 
 /// A stream that is nothing but its failure.
@@ -114,12 +113,6 @@ fn tell_inside(
 pub(super) fn new_encoder(call: &Call<'_>, route: &Route) -> ReplyEncoder {
     let raw = route.binding.reply_http_body();
     ReplyEncoder::new(call.dialect, &call.head.headers, route.server_streaming, raw, route.policy.settings.output)
-}
-
-/// How a call answers that has not failed at once.
-enum Begun {
-    Stream(StreamHead),
-    Whole(UnaryReply),
 }
 
 /// What a stream's response head is made of.

@@ -249,7 +249,7 @@ pub(super) enum Type {
     Any(&'static [Self]),
 }
 
-#[derive(PartialEq, Eq, Serialize)]
+#[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum Constant {
     Name(String),

@@ -183,13 +183,14 @@ impl<'a> Schemas<'a> {
             texts.push(described.join("\n"));
         }
         let numbers = form.output.enum_numbers;
-        let constants = descriptor.values().iter().map(|value| match numbers {
+        // Aliases share a number.
+        let mut told = HashSet::new();
+        let values = descriptor.values().iter().filter(|value| !numbers || told.insert(value.number()));
+        let constants = values.map(|value| match numbers {
             true => Constant::Number(value.number()),
             false => Constant::Name(value.name().to_owned()),
         });
-        let mut values: Vec<Constant> = constants.collect();
-        // Aliases share a number.
-        values.dedup();
+        let values = constants.collect();
         Schema {
             description: (!texts.is_empty()).then(|| texts.join("\n\n")),
             deprecated: descriptor.options().is_some_and(|options| options.deprecated == Some(true)),

@@ -116,6 +116,20 @@ fn replies_that_are_written_another_way_have_schemas_of_their_own() {
 }
 
 #[test]
+fn a_number_that_enum_values_share_is_told_once() {
+    let schema = compile(&format!(
+        "{HTTP} message M {{ E e = 1; }} enum E {{ option allow_alias = true; A = 0; B = 1; OLD_A = 0; }}
+        service S {{ rpc C(M) returns (M); }}"
+    ));
+    for (enum_numbers, name, expected) in
+        [(false, "E", json!(["A", "B", "OLD_A"])), (true, "E-enum_numbers", json!([0, 1]))]
+    {
+        let document = describe_as_value(&schema, OutputSettings { enum_numbers, ..OutputSettings::default() });
+        assert_eq!(document["components"]["schemas"][name]["enum"], expected);
+    }
+}
+
+#[test]
 fn names_of_operations_are_short_unless_others_have_the_same() {
     let rule =
         |path: &str| format!("option (http) = {{ get: \"{path}\" additional_bindings {{ get: \"{path}/x\" }} }};");

@@ -242,8 +242,12 @@ impl Declared for ServiceDescriptorProto {
 
 /// Extends what both have by name, and appends the rest.
 fn extend_all<D: Declared>(own: &mut Vec<D>, others: Vec<D>) {
+    // The first of a name stays the one.
+    let mut places: HashMap<Option<String>, usize> =
+        own.iter().enumerate().rev().map(|(place, known)| (known.name().clone(), place)).collect();
     for other in others {
-        match own.iter_mut().find(|known| known.name() == other.name()) {
+        let place = *places.entry(other.name().clone()).or_insert(own.len());
+        match own.get_mut(place) {
             Some(known) => known.extend(other),
             None => own.push(other),
         }

@@ -272,6 +272,24 @@ async fn a_message_that_cannot_be_written_leaves_no_trace_before_the_end_that_te
 }
 
 #[tokio::test]
+async fn the_only_reply_of_a_request_stream_that_cannot_be_written_is_the_upstreams_fault() {
+    let (mut backend, gateway, mut conn) = start().await;
+    let serve = async {
+        let mut call = backend.call().await;
+        call.requests().await;
+        call.head();
+        // `Sum.joined`: a string that is not UTF-8.
+        call.data(framed(b"\x1a\x02\xff\xff"));
+        call.trailers(&[("grpc-status", "0")]);
+    };
+    let headers = [("content-type", "application/json"), ("x-request-id", "sum")];
+    let (answer, ()) = tokio::join!(conn.whole("POST", "/echo/up", &headers, Some("[{}]".into())), serve);
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (500, &13.into()), "{answer:?}");
+    let record = gateway.access_of("sum").await;
+    assert_eq!((&record["code"], &record["messages_in"]), (&"INTERNAL".into(), &1.into()), "{record}");
+}
+
+#[tokio::test]
 async fn silence_instead_of_http2_ends_at_the_deadline() {
     // The kernel accepts; nobody ever answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -65,6 +65,7 @@ pub(super) async fn serve(
         return Err(second_token("the subprotocol"));
     }
     let mut bound = opened.bind(call)?;
+    record.left_out(&bound.take_left_out());
     let first = if opened.message.is_some() || !opened.route.binding.takes_body() {
         let nothing = http_body_util::Empty::<Bytes>::new();
         Some(call.request_envelope(&opened, &mut bound, nothing, record).await?)
@@ -74,6 +75,7 @@ pub(super) async fn serve(
     let mut response = Response::new(ReplyBody::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     handshake.answer(response.headers_mut());
+    record.warn(response.headers_mut());
     record.http_status(StatusCode::SWITCHING_PROTOCOLS);
 
     let mut socket = Socket::new(call, opened, bound, handshake.subprotocol(), record.take())?;
