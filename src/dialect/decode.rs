@@ -77,7 +77,10 @@ impl BodyKind {
             (None, streaming) if sent.is_none() => Ok(if streaming { Self::JsonValues } else { Self::Json }),
             (Some(MULTIPART), _) if binding.takes_form(codec) => Ok(Self::Multipart(boundary(headers)?)),
             (Some("application/x-www-form-urlencoded"), false) if binding.takes_form(codec) => Ok(Self::Form),
-            (kind, _) => Err(unsupported_media_type(kind.unwrap_or("what was sent"), client_streaming)),
+            (kind, _) => {
+                let takes_form = binding.takes_form(codec);
+                Err(unsupported_media_type(kind.unwrap_or("what was sent"), client_streaming, takes_form))
+            }
         }
     }
 }
@@ -331,8 +334,13 @@ fn boundary(headers: &HeaderMap) -> Result<Boundary, Status> {
     })
 }
 
-fn unsupported_media_type(kind: &str, client_streaming: bool) -> Status {
-    let also = if client_streaming { ", application/x-ndjson, application/json-seq" } else { "" };
+fn unsupported_media_type(kind: &str, client_streaming: bool, takes_form: bool) -> Status {
+    let also = match (client_streaming, takes_form) {
+        (true, true) => ", application/x-ndjson, application/json-seq, multipart/form-data",
+        (true, false) => ", application/x-ndjson, application/json-seq",
+        (false, true) => ", application/x-www-form-urlencoded, multipart/form-data",
+        (false, false) => "",
+    };
     unsupported(format!("content-type: this method takes application/json{also} or application/x-protobuf, not {kind}"))
 }
 

@@ -97,6 +97,10 @@ pub enum SnapshotError {
     Binding { location: Location, selector: String, template: String, cause: crate::codec::BindingError },
     #[error("{location}: {selector}: `{template}` is where the method of that name is reached in every dialect")]
     MethodPath { location: Location, selector: String, template: String },
+    #[error(
+        "{location}: {selector}: `{OPENAPI_PATH}` is where the gateway describes what it serves (`openapi: false`)"
+    )]
+    OpenApiPath { location: Location, selector: String },
     #[error("{second}: {rules}; the first stands at {first}")]
     Ambiguous { first: Location, second: Location, rules: Box<route::AmbiguousRules> },
 }
@@ -128,6 +132,7 @@ impl Snapshot {
             schema: &schema,
             codec: &codec,
             sources: &sources,
+            describes_itself: settings.openapi,
             routes: Vec::new(),
             table: TableBuilder::default(),
         };
@@ -158,13 +163,14 @@ impl Snapshot {
         })
     }
 
-    /// All routes, in their order.
+    /// All routes, in their order; a rule that says of its method's own path what holds there anyway is none.
     pub(super) fn ways(&self) -> impl Iterator<Item = Way<'_>> {
         let methods = || (0..).map(MethodId).zip(self.schema.methods());
         let rules =
             methods().flat_map(|method| method.1.rules.iter().enumerate().map(move |rule| (Some(method), Some(rule))));
         let made_of = methods().map(|method| (Some(method), None)).chain(rules).chain(std::iter::repeat((None, None)));
-        self.routes.iter().zip(made_of).map(|(route, (method, rule))| Way { route, method, rule })
+        let ways = self.routes.iter().zip(made_of).map(|(route, (method, rule))| Way { route, method, rule });
+        ways.filter(|way| way.rule.is_none_or(|(_, rule)| rule.template != way.route.path.as_str()))
     }
 
     /// The method's and the upstream's name of a route.
@@ -291,6 +297,8 @@ struct Builder<'c> {
     schema: &'c Schema,
     codec: &'c Codec,
     sources: &'c [Source<'c>],
+    /// The gateway has a path of its own.
+    describes_itself: bool,
     routes: Vec<Route>,
     table: TableBuilder,
 }
@@ -309,6 +317,9 @@ impl Builder<'_> {
         let template = Template::parse(&rule.template)
             .map_err(|cause| SnapshotError::Template { location: location(), selector: selector.clone(), cause })?
             .decoding_slashes(rule.decodes_slashes);
+        if self.describes_itself && rule.template == OPENAPI_PATH {
+            return Err(SnapshotError::OpenApiPath { location: location(), selector });
+        }
         let variables: Vec<&str> = template.variables().collect();
         let (input, output) = (self.codec.plan(method.input), self.codec.plan(method.output));
         let (body, response_body) = (rule.body.as_deref(), rule.response_body.as_deref());

@@ -108,12 +108,13 @@ impl Up {
         let mut batch = Vec::new();
         while batch.len() < COALESCE_BYTES {
             let start = open_envelope(&mut batch);
-            if !self.source.next_message(&snapshot.codec, &route.binding, &mut self.bound, &mut batch)? {
+            let given = self.source.next_message(&snapshot.codec, &route.binding, &mut self.bound, &mut batch);
+            record.left_out(&self.bound.take_left_out());
+            if !given? {
                 batch.truncate(start);
                 break;
             }
             close_envelope(&mut batch, start, self.message_bytes_max)?;
-            record.left_out(&self.bound.take_left_out());
             record.request_message(batch.len() - start - PREFIX_BYTES);
         }
         Ok(batch)

@@ -121,12 +121,17 @@ async fn switched_off_it_is_not_there() {
 async fn no_rule_of_a_backend_takes_its_place_while_it_is_on() {
     let backend = Backend::start().await;
     let dir = TempDir::new();
-    let proto = "syntax = \"proto3\"; package claims.v1; import \"google/api/annotations.proto\"; message M { string rest = 1; }
-        service Claims { rpc All(M) returns (M) { option (google.api.http) = {
-            get: \"/-/openapi.json\" additional_bindings { get: \"/{rest=**}\" } }; } }";
-    let proto = dir.write("claims.proto", proto);
-    let schema = format!("schema: {{ protos: {{ files: [ {proto:?} ], includes: [ {:?} ] }} }}", dir.path());
-    for (openapi, expected) in [(true, StatusCode::OK), (false, StatusCode::NOT_IMPLEMENTED)] {
+    for (openapi, rule, expected) in [
+        (true, "/{rest=**}", StatusCode::OK),
+        (false, "/{rest=**}", StatusCode::NOT_IMPLEMENTED),
+        (false, DOCUMENT, StatusCode::NOT_IMPLEMENTED),
+    ] {
+        let proto = format!(
+            "syntax = \"proto3\"; package claims.v1; import \"google/api/annotations.proto\"; message M {{ string rest = 1; }}
+            service Claims {{ rpc All(M) returns (M) {{ option (google.api.http) = {{ get: {rule:?} }}; }} }}"
+        );
+        let proto = dir.write("claims.proto", proto);
+        let schema = format!("schema: {{ protos: {{ files: [ {proto:?} ], includes: [ {:?} ] }} }}", dir.path());
         let config = Config::new().upstream("claims", backend.address, &schema);
         let gateway = Gateway::start(config.section(&format!("openapi: {openapi}"))).await;
         let got = gateway.get(Via::H1, DOCUMENT).await;

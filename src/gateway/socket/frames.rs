@@ -138,12 +138,13 @@ impl Socket {
         let snapshot = self.snapshot.clone();
         let route = snapshot.route_of(self.route).map_err(Failure::Status)?;
         let start = open_envelope(&mut self.batch);
-        if let Err(error) = self.encode(&snapshot, route, message) {
+        let encoded = self.encode(&snapshot, route, message);
+        self.record.left_out(&self.bound.take_left_out());
+        if let Err(error) = encoded {
             self.batch.truncate(start);
             return Err(Failure::of(error, message));
         }
         close_envelope(&mut self.batch, start, snapshot.limits.request_message_bytes_max).map_err(Failure::Status)?;
-        self.record.left_out(&self.bound.take_left_out());
         self.record.request_message(message.payload.len());
         self.half_closed = !self.client_streaming;
         self.start();
