@@ -14,7 +14,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use self::boot::BootError;
 use crate::config::{self, Quick, Settings};
@@ -59,12 +59,13 @@ struct Serve {
 
 /// What is served.
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("served").required(true).args(["config", "upstreams"]))]
 struct Source {
     /// The configuration file (YAML; docs/config.md).
-    #[arg(long, short, value_name = "FILE", conflicts_with_all = ["upstreams", "descriptor_set"])]
+    #[arg(long, short, value_name = "FILE", conflicts_with = "descriptor_set")]
     config: Option<PathBuf>,
     /// An upstream, such as http://127.0.0.1:50051; may be given several times.
-    #[arg(long = "upstream", value_name = "URL", required_unless_present = "config")]
+    #[arg(long = "upstream", value_name = "URL")]
     upstreams: Vec<String>,
     /// A serialized FileDescriptorSet, instead of asking the upstream by reflection.
     #[arg(long, value_name = "FILE")]

@@ -275,6 +275,15 @@ fn a_query_fills_what_a_message_leaves_unset() {
             r#"{"i32":2,"rs":["b"],"n":{"i":1},"ts":"2025-01-02T03:04:05Z","oi":0,"wS":""}"#,
             r#"{"i32":2,"n":{"s":"x","i":1},"rs":["b"],"oi":0,"ts":"2025-01-02T03:04:05Z","wS":""}"#,
         ),
+        // A list of defaults is a list; one of nothing is not there.
+        (
+            r#"{"i32":0,"rs":[""],"n":{"s":""},"os":""}"#,
+            r#"{"i32":1,"n":{"s":"x"},"rs":[""],"os":"","ts":"2024-01-02T03:04:05.500Z","wS":"w"}"#,
+        ),
+        (
+            r#"{"i32":3,"rs":[],"os":"q"}"#,
+            r#"{"i32":3,"n":{"s":"x"},"rs":["a"],"os":"q","ts":"2024-01-02T03:04:05.500Z","wS":"w"}"#,
+        ),
     ] {
         let wire = message(&binding, &[], query, QueryMode::Fill, Some(body)).unwrap();
         assert_eq!(CODEC.json(ALL, &wire).unwrap(), json);

@@ -8,7 +8,7 @@ use super::{
     bound::Leaf,
     error::OutputError,
     output::{self, Output},
-    plan::Kind,
+    plan::{Field, Kind, Shape},
     protobuf::{Raw, Wire},
 };
 
@@ -60,7 +60,9 @@ impl Survey<'_> {
             }
             let leaves = self.leaves.get(run.clone()).unwrap_or_default();
             let deeper = run.start + leaves.partition_point(|leaf| leaf.path.len() == level + 1);
-            self.meet(field.kind, field.has_presence(), value, run.start..deeper);
+            if !is_unset(field, value) {
+                self.meet(field.kind, value, run.start..deeper);
+            }
             match value {
                 Raw::Bytes(bytes) if deeper < run.end && tag.wire_type == field.kind.wire_type() => {
                     self.walk(bytes, deeper..run.end, level + 1)?;
@@ -90,14 +92,7 @@ impl Survey<'_> {
     }
 
     /// A value of the field that some leaves are of: one that a path gives, or any number of a query's.
-    fn meet(&mut self, kind: Kind, presence: bool, value: Raw<'_>, of: Range<usize>) {
-        let unset = match value {
-            Raw::Bits(bits) => bits == 0,
-            Raw::Bytes(bytes) => bytes.is_empty(),
-        };
-        if unset && !presence {
-            return;
-        }
+    fn meet(&mut self, kind: Kind, value: Raw<'_>, of: Range<usize>) {
         let leaves = self.leaves.get(of.clone()).unwrap_or_default();
         for (leaf, said) in leaves.iter().zip(self.said.get_mut(of).unwrap_or_default()) {
             if leaf.variable.is_none() && said.present {
@@ -115,6 +110,20 @@ impl Survey<'_> {
             }
         }
     }
+}
+
+/// A default where that is the same as absence, or a packed list without elements.
+fn is_unset(field: &Field, value: Raw<'_>) -> bool {
+    let empty = match value {
+        Raw::Bits(bits) => bits == 0,
+        Raw::Bytes(bytes) => bytes.is_empty(),
+    };
+    empty
+        && match field.shape {
+            Shape::Single { presence } => !presence,
+            Shape::List { .. } => field.kind.is_packable() && matches!(value, Raw::Bytes(_)),
+            Shape::Map { .. } => false,
+        }
 }
 
 /// A value as JSON, in which equal values are equal texts.

@@ -45,6 +45,18 @@ async fn routes_are_listed_for_programs() {
 }
 
 #[tokio::test]
+async fn what_is_served_has_to_be_named() {
+    for (command, expected) in [
+        ("routes", "--config <FILE>|--upstream <URL>"),
+        ("routes --upstream http://127.0.0.1:1 --config x", "cannot be used with"),
+        ("openapi --descriptor-set x --config x", "cannot be used with"),
+    ] {
+        let (code, printed) = run_with(&words(command), &[]).await;
+        assert!(code == 2 && printed.contains(expected), "{command}: {printed}");
+    }
+}
+
+#[tokio::test]
 async fn what_only_upstreams_know_is_asked_of_them() {
     let backend = PythonBackend::start().await;
     let (code, printed) = run_with(&words("explain '/echo/say/a?n=7'"), &["--upstream", &backend.url()]).await;

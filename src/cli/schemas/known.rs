@@ -1,9 +1,15 @@
 //! What is known of one upstream's schema: what was last said of it, what of that is to be served, and what is. Knows
 //! nothing of other upstreams, and of who asks.
 
-use std::{collections::BTreeMap, error::Error, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     endpoint::Answer,
@@ -21,12 +27,16 @@ const CHANGES_MAX: usize = 100;
 const CHANGES_LOGGED: usize = 20;
 /// Names of what one endpoint lacks that are kept.
 const LACKS_MAX: usize = 20;
+/// How long what an endpoint said counts while it is silent and another one answers.
+pub(super) const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 pub(super) struct Known {
     name: String,
     source: SchemaSource,
     /// Who is asked; none where the schema comes from files.
     endpoints: Vec<Endpoint>,
+    /// An endpoint has said something new that is not joined yet.
+    unjoined: bool,
     /// The last that is whole and fits together.
     wanted: UpstreamSchema,
     served: UpstreamSchema,
@@ -50,8 +60,10 @@ enum Step {
 struct Endpoint {
     url: String,
     asked: Option<SystemTime>,
-    /// The last that is valid.
+    /// The last that is valid, as long as it counts.
     set: Option<Bytes>,
+    /// Since when it was silent each time it was asked, while another one answers.
+    silent_since: Option<Instant>,
     trouble: Option<Trouble>,
     lacks: Vec<String>,
 }
@@ -60,6 +72,8 @@ struct Endpoint {
 enum Trouble {
     /// It does not tell its schema.
     Silent(String),
+    /// It has not for so long that what it told no longer counts.
+    LeftOut(String),
     /// What it tells is none.
     Invalid(String),
 }
@@ -70,6 +84,7 @@ impl Known {
             name: upstream.name.clone(),
             source: upstream.schema.clone(),
             endpoints: Vec::new(),
+            unjoined: false,
             wanted: UpstreamSchema::default(),
             served: UpstreamSchema::default(),
             faults: BTreeMap::new(),
@@ -87,7 +102,14 @@ impl Known {
 
     /// One more endpoint will be asked.
     pub(super) fn add_endpoint(&mut self, url: String) {
-        self.endpoints.push(Endpoint { url, asked: None, set: None, trouble: None, lacks: Vec::new() });
+        self.endpoints.push(Endpoint {
+            url,
+            asked: None,
+            set: None,
+            silent_since: None,
+            trouble: None,
+            lacks: Vec::new(),
+        });
     }
 
     /// What is to be served, as far as this upstream goes.
@@ -135,16 +157,22 @@ impl Known {
         }
     }
 
-    /// Takes in what an endpoint says. Where it says nothing, or nothing that makes sense, what it said before counts.
+    /// Takes in what an endpoint says. Where it says nothing, or nothing that makes sense, what it said before counts: for
+    /// [`SILENCE_MAX`] if it is silent and another endpoint answers, as it may be gone for good.
     pub(super) fn hear_endpoint(&mut self, answer: Answer) {
-        let Some(endpoint) = self.endpoints.get_mut(answer.from.endpoint) else { return };
+        let index = answer.from.endpoint;
+        let another_answers = self.endpoints.iter().enumerate().any(|(other, known)| other != index && known.answers());
+        let Some(endpoint) = self.endpoints.get_mut(index) else { return };
         endpoint.asked = Some(answer.at);
+        let before = endpoint.set.clone();
+        let silent_since = endpoint.silent_since.take();
         let trouble = match answer.set {
             Err(status) => {
                 self.failed += 1;
-                Some(Trouble::Silent(with_root_cause(&status)))
+                endpoint.silent_since = another_answers.then(|| silent_since.unwrap_or_else(Instant::now));
+                Some(endpoint.silence(with_root_cause(&status)))
             }
-            Ok(set) if endpoint.set.as_ref() == Some(&set) => None,
+            Ok(set) if before.as_ref() == Some(&set) => None,
             Ok(set) => match schema::union(&[(&endpoint.url, set.clone())]) {
                 Err(error) => {
                     self.refused += 1;
@@ -152,15 +180,20 @@ impl Known {
                 }
                 Ok(_) => {
                     endpoint.set = Some(set);
-                    endpoint.note(&self.name, None);
-                    return self.join();
+                    None
                 }
             },
         };
+        self.unjoined |= endpoint.set != before;
         endpoint.note(&self.name, trouble);
     }
 
-    fn join(&mut self) {
+    /// Joins what the endpoints say, where any says something new. Apart from the hearing, so that at the start no endpoint
+    /// is believed because it was the first to answer.
+    pub(super) fn join(&mut self) {
+        if !std::mem::take(&mut self.unjoined) {
+            return;
+        }
         let known =
             || self.endpoints.iter().filter_map(|endpoint| Some((endpoint.url.as_str(), endpoint.set.clone()?)));
         match schema::union(&known().collect::<Vec<_>>()) {
@@ -281,9 +314,27 @@ impl Known {
 }
 
 impl Endpoint {
+    fn answers(&self) -> bool {
+        self.set.is_some() && self.trouble.is_none()
+    }
+
+    /// What its silence amounts to. What it said is given up once that has gone on for too long.
+    fn silence(&mut self, text: String) -> Trouble {
+        if self.set.is_some() && self.silent_since.is_some_and(|since| since.elapsed() >= SILENCE_MAX) {
+            self.set = None;
+            self.lacks.clear();
+            return Trouble::LeftOut(text);
+        }
+        match self.trouble {
+            Some(Trouble::LeftOut(_)) => Trouble::LeftOut(text),
+            _ => Trouble::Silent(text),
+        }
+    }
+
     fn problem(&self) -> Option<String> {
         match self.trouble.as_ref()? {
             Trouble::Silent(text) => Some(format!("endpoint {}: {text}", self.url)),
+            Trouble::LeftOut(text) => Some(format!("endpoint {} is silent and no longer counted: {text}", self.url)),
             Trouble::Invalid(text) => Some(text.clone()),
         }
     }
@@ -316,10 +367,13 @@ fn with_root_cause(status: &Status) -> String {
     while let Some(deeper) = cause.and_then(Error::source) {
         cause = Some(deeper);
     }
-    let told = status.to_string();
-    match cause.map(ToString::to_string) {
-        Some(cause) if !told.contains(&cause) => format!("{told} ({cause})"),
-        _ => told,
+    let cause = cause.map(|cause| match cause.downcast_ref::<Status>() {
+        Some(inner) => inner.message().to_owned(),
+        None => cause.to_string(),
+    });
+    match cause.filter(|cause| !status.message().contains(cause)) {
+        Some(cause) => format!("{status} ({cause})"),
+        None => status.to_string(),
     }
 }
 

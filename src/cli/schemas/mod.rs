@@ -136,6 +136,7 @@ impl Schemas {
 
     /// Puts what is new into service, as far as it fits together, and tells.
     fn update(&mut self) {
+        self.known.iter_mut().for_each(Known::join);
         let wanted: Vec<_> = self.known.iter().map(|known| known.wanted().clone()).collect();
         if wanted != self.tried {
             self.tried = wanted;

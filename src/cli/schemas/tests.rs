@@ -1,12 +1,14 @@
 //! What becomes of what files and endpoints say.
 
-use std::time::SystemTime;
+use std::{io, time::SystemTime};
 
 use bytes::Bytes;
 use protox::file::{ChainFileResolver, DescriptorSetFileResolver, File, FileResolver, GoogleFileResolver};
+use tokio::time::advance;
 
 use super::{
     endpoint::Place,
+    known::SILENCE_MAX,
     report::{State, UpstreamReport},
     *,
 };
@@ -51,8 +53,12 @@ fn schemas(endpoints: &[usize]) -> Schemas {
 
 impl Schemas {
     fn says(&mut self, upstream: usize, endpoint: usize, set: Result<Bytes, Status>) {
-        self.hear(Answer { from: Place { upstream, endpoint }, at: SystemTime::now(), set });
+        self.hears(upstream, endpoint, set);
         self.update();
+    }
+
+    fn hears(&mut self, upstream: usize, endpoint: usize, set: Result<Bytes, Status>) {
+        self.hear(Answer { from: Place { upstream, endpoint }, at: SystemTime::now(), set });
     }
 
     fn told(&self, upstream: usize) -> UpstreamReport {
@@ -214,6 +220,87 @@ fn endpoints_that_contradict_each_other_are_named_and_the_last_good_schema_stays
     let told = schemas.told(0);
     assert_eq!((told.state, told.problems.len()), (State::Current, 0));
     assert_eq!(told.breaking_changes, ["field `c.M.a` is `int32` now, not `string`"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_gone_is_left_out_until_it_answers_again() {
+    let mut schemas = schemas(&[2]);
+    schemas.says(0, 0, Ok(set(NEW)));
+    schemas.says(0, 1, Ok(set(NEW)));
+    schemas.says(0, 0, silence());
+    schemas.says(0, 1, Ok(set(OTHER)));
+    advance(SILENCE_MAX - Duration::from_secs(1)).await;
+    schemas.says(0, 0, silence());
+    let told = schemas.told(0);
+    assert_eq!(told.state, State::Outdated);
+    assert_eq!(told.problems[0], "endpoint `http://0` and endpoint `http://1` define `c.M.a` differently");
+    assert_eq!(schemas.methods(), ["/c.S/A", "/c.S/B"]);
+
+    advance(Duration::from_secs(1)).await;
+    schemas.says(0, 0, silence());
+    let left_out = ["endpoint http://0 is silent and no longer counted: UNAVAILABLE: nobody is there"];
+    let told = schemas.told(0);
+    assert_eq!((told.state, told.swapped), (State::Current, 1));
+    assert_eq!(told.problems, left_out);
+    assert_eq!((told.endpoints[0].known, told.endpoints[1].known), (false, true));
+    assert_eq!(schemas.methods(), ["/c.S/A"], "what it alone had is gone");
+    schemas.says(0, 0, silence());
+    assert_eq!(schemas.told(0).problems, left_out);
+
+    schemas.says(0, 0, Ok(set(&OTHER.replace("rpc A", "rpc C"))));
+    let told = schemas.told(0);
+    assert_eq!((told.state, told.problems.len(), told.endpoints[0].known), (State::Current, 0, true));
+    assert_eq!(schemas.methods(), ["/c.S/A", "/c.S/C"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_said_stays_as_long_as_no_endpoint_answers() {
+    let mut schemas = schemas(&[2]);
+    schemas.says(0, 0, Ok(set(NEW)));
+    schemas.says(0, 1, Ok(set(OLD)));
+    for _ in 0..3 {
+        for endpoint in [0, 1] {
+            schemas.says(0, endpoint, silence());
+            advance(SILENCE_MAX).await;
+        }
+    }
+    assert_eq!(schemas.methods(), ["/c.S/A", "/c.S/B"]);
+    // The one that answers first leaves the other its time.
+    schemas.says(0, 1, Ok(set(OLD)));
+    schemas.says(0, 0, silence());
+    assert_eq!(schemas.methods(), ["/c.S/A", "/c.S/B"]);
+    advance(SILENCE_MAX).await;
+    schemas.says(0, 0, silence());
+    assert_eq!(schemas.methods(), ["/c.S/A"]);
+}
+
+#[test]
+fn the_root_of_a_failure_is_told_once() {
+    for (cause, problem) in [
+        ("connection refused", "endpoint http://0: UNAVAILABLE: nobody is there (connection refused)"),
+        ("nobody is there", "endpoint http://0: UNAVAILABLE: nobody is there"),
+    ] {
+        let mut schemas = schemas(&[1]);
+        schemas.says(0, 0, silence().map_err(|status| status.with_cause(io::Error::other(cause))));
+        assert_eq!(schemas.told(0).problems, [problem]);
+    }
+}
+
+#[test]
+fn endpoints_that_contradict_each_other_from_the_start_leave_the_schema_missing_whoever_answers_first() {
+    for order in [[0, 1], [1, 0]] {
+        let mut schemas = schemas(&[2]);
+        for endpoint in order {
+            schemas.hears(0, endpoint, Ok(set([OLD, OTHER][endpoint])));
+        }
+        schemas.update();
+        let told = schemas.told(0);
+        assert_eq!(told.problems, ["endpoint `http://0` and endpoint `http://1` define `c.M.a` differently"]);
+        assert_eq!((told.state, schemas.methods()), (State::Missing, vec![]));
+        assert!(!schemas.report.load().readiness().ready);
+        schemas.says(0, 0, Ok(set(OTHER)));
+        assert_eq!((schemas.told(0).state, schemas.methods()), (State::Current, vec!["/c.S/A".to_owned()]));
+    }
 }
 
 #[test]
