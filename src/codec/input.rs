@@ -326,13 +326,8 @@ impl<'j> Input<'_, 'j> {
     }
 
     fn null_value(&mut self) -> Result<u64, InputError> {
-        if self.reader.literal(b"null") || self.reader.literal(b"\"NULL_VALUE\"") || self.reader.peek() == b'0' {
-            if self.reader.peek() == b'0' {
-                self.reader.pass();
-            }
-            return Ok(0);
-        }
-        Err(self.reader.unexpected("null"))
+        let null = [&b"null"[..], b"\"NULL_VALUE\"", b"0"];
+        if null.iter().any(|literal| self.reader.literal(literal)) { Ok(0) } else { Err(self.reader.unexpected("null")) }
     }
 
     fn packed(&mut self, field: &Field) -> Result<(), InputError> {
