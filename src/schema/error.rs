@@ -74,7 +74,7 @@ pub enum InvalidSet {
     Cycle(Vec<String>),
     #[error("{}", link_text(.error, .missing))]
     Link { error: PoolError, missing: Vec<String> },
-    #[error("`{0}` is no name of a service or a method")]
+    #[error("`{0}` is no name that a proto file can declare")]
     Name(String),
 }
 

@@ -67,7 +67,8 @@ fn method(service: &str, descriptor: &MethodDescriptor, source: &Source<'_>) -> 
     };
     rules.iter_mut().for_each(|rule| rule.decodes_slashes = source.service_config.fully_decode());
     Ok(Method {
-        path: path(service, name).ok_or_else(|| SchemaError::Invalid {
+        // Only too long a name makes no path.
+        path: PathAndQuery::try_from(format!("/{service}/{name}")).map_err(|_| SchemaError::Invalid {
             origin: Origin::Upstream(source.name.to_owned()),
             fault: InvalidSet::Name(full_name),
         })?,
@@ -81,17 +82,4 @@ fn method(service: &str, descriptor: &MethodDescriptor, source: &Source<'_>) -> 
         rules,
         upstream: source.upstream,
     })
-}
-
-/// `/pkg.Service/Method`; none where the names are not identifiers, as no compiler would have it.
-fn path(service: &str, method: &str) -> Option<PathAndQuery> {
-    let identifier = |text: &str| {
-        !text.starts_with(|c: char| c.is_ascii_digit())
-            && !text.is_empty()
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    if !service.split('.').all(identifier) || !identifier(method) {
-        return None;
-    }
-    PathAndQuery::try_from(format!("/{service}/{method}")).ok()
 }

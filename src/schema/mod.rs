@@ -9,6 +9,7 @@ mod error;
 mod load;
 mod merge;
 mod methods;
+mod names;
 mod places;
 mod raw;
 pub mod reflection;

@@ -7,7 +7,7 @@ use buffa_descriptor::{
     generated::descriptor::{FileDescriptorProto, FileDescriptorSet},
 };
 
-use super::{InvalidSet, SET_BYTES_MAX, combine, raw};
+use super::{InvalidSet, SET_BYTES_MAX, combine, names, raw};
 
 /// Most memory that the decoded elements of one set may take, in bytes: 8 to 26 times its own size was seen, so the
 /// largest APIs fit; a set that was made to be decoded into far more does not.
@@ -26,6 +26,7 @@ pub(super) fn decode(set: &[u8]) -> Result<Vec<FileDescriptorProto>, InvalidSet>
 pub(super) fn decode_whole(set: &[u8]) -> Result<Vec<FileDescriptorProto>, InvalidSet> {
     check_size(set)?;
     let files = unique(decode_within(set, SET_MEMORY_MAX)?)?;
+    files.iter().try_for_each(names::check)?;
     match import_cycle(&files) {
         Some(cycle) => Err(InvalidSet::Cycle(cycle)),
         None => Ok(files),

@@ -297,19 +297,6 @@ fn sets_that_are_none_are_told_with_the_upstream() {
         ..file(name, &format!("M{name}"))
     };
     let set = |file: Vec<FileDescriptorProto>| FileDescriptorSet { file, ..Default::default() }.encode_to_vec();
-    let spaced = FileDescriptorProto {
-        service: vec![ServiceDescriptorProto {
-            name: Some("S /x".to_owned()),
-            method: vec![MethodDescriptorProto {
-                name: Some("A".to_owned()),
-                input_type: Some(".M".to_owned()),
-                output_type: Some(".M".to_owned()),
-                ..Default::default()
-            }],
-            ..Default::default()
-        }],
-        ..file("s", "M")
-    };
     for (bytes, expected) in [
         (
             b"syntax = \"proto3\";".to_vec(),
@@ -330,7 +317,7 @@ fn sets_that_are_none_are_told_with_the_upstream() {
             ]),
             "its files import each other in a circle: b → c → d → b",
         ),
-        (set(vec![spaced]), "`S /x.A` is no name of a service or a method"),
+        (set(vec![file("a", "M /x\n")]), "`M /x\\n` is no name that a proto file can declare"),
     ] {
         let error = merge_one(&bytes).unwrap_err();
         assert_eq!(error.to_string(), format!("the descriptor set of upstream `one` is not valid: {expected}"));
