@@ -327,7 +327,11 @@ impl<'j> Input<'_, 'j> {
 
     fn null_value(&mut self) -> Result<u64, InputError> {
         let null = [&b"null"[..], b"\"NULL_VALUE\"", b"0"];
-        if null.iter().any(|literal| self.reader.literal(literal)) { Ok(0) } else { Err(self.reader.unexpected("null")) }
+        if null.iter().any(|literal| self.reader.literal(literal)) {
+            Ok(0)
+        } else {
+            Err(self.reader.unexpected("null"))
+        }
     }
 
     fn packed(&mut self, field: &Field) -> Result<(), InputError> {

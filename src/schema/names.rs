@@ -49,7 +49,6 @@ fn check_one(name: &str) -> Result<(), InvalidSet> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::schema::{fixtures::compile, set};
 
     #[test]
@@ -62,7 +61,19 @@ mod tests {
         let compiled = compile(&[("a.proto", source)]);
         assert!(set::decode(&compiled).is_ok());
         for name in [
-            "pkg", "v1", "Mess", "field", "oneof_name", "Inner", "Nested", "NONE", "Kind", "KIND", "ext", "Serv", "Meth",
+            "pkg",
+            "v1",
+            "Mess",
+            "field",
+            "oneof_name",
+            "Inner",
+            "Nested",
+            "NONE",
+            "Kind",
+            "KIND",
+            "ext",
+            "Serv",
+            "Meth",
         ] {
             // A name of the same length, so that the bytes stay sound.
             let bad = format!("{}-", &name[..name.len() - 1]);

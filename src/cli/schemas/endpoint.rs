@@ -12,9 +12,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use super::known::shorten;
 use crate::{
     config::Upstream,
-    schema::reflection,
+    schema::reflection::{self, Told},
     status::Status,
     upstream::{Cluster, ClusterError, Pool},
 };
@@ -39,6 +40,8 @@ pub(super) struct Endpoint {
     patience: Duration,
     /// Failures in a row.
     failures: u32,
+    /// What it last named itself and does not know.
+    unknown: Vec<String>,
 }
 
 /// Indices in the configuration.
@@ -73,6 +76,7 @@ impl Endpoint {
                 poll: upstream.schema_poll,
                 patience: PAUSE_MIN,
                 failures: 0,
+                unknown: Vec::new(),
             });
         }
         Ok(all)
@@ -86,8 +90,14 @@ impl Endpoint {
     pub(super) async fn run(mut self, answers: mpsc::Sender<Answer>, mut again: watch::Receiver<()>) {
         loop {
             let asked = Instant::now();
-            let set = reflection::fetch(&self.pool, asked + TIMEOUT).await;
-            self.failures = if set.is_ok() { 0 } else { self.failures.saturating_add(1) };
+            let told = reflection::fetch(&self.pool, asked + TIMEOUT).await;
+            self.failures = if told.is_ok() { 0 } else { self.failures.saturating_add(1) };
+            let set = told.map(|Told { set, unknown }| {
+                if let Some(news) = self.news_of(unknown) {
+                    tracing::warn!(endpoint = self.url, "server reflection does not know what it named itself: {news}");
+                }
+                set
+            });
             if answers.send(Answer { from: self.place, at: SystemTime::now(), set }).await.is_err() {
                 return;
             }
@@ -101,6 +111,19 @@ impl Endpoint {
                 () = sleep_until(asked + pause) => self.patience = PAUSE_MIN,
             }
         }
+    }
+
+    /// What to tell of what the server does not know of itself: it may stay so for good, and is told once.
+    fn news_of(&mut self, unknown: Vec<String>) -> Option<String> {
+        const NAMES_MAX: usize = 5;
+        let is_new = self.unknown != unknown;
+        self.unknown = unknown;
+        if !is_new || self.unknown.is_empty() {
+            return None;
+        }
+        let mut named = self.unknown.clone();
+        shorten(&mut named, NAMES_MAX);
+        Some(named.join(", "))
     }
 
     /// The time from one question to the next, where nothing happens.
@@ -126,4 +149,28 @@ impl Endpoint {
 fn random_fraction() -> f64 {
     let bits = RandomState::new().build_hasher().finish();
     f64::from(bits as u32) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Quick};
+
+    #[tokio::test]
+    async fn what_a_server_does_not_know_of_itself_is_told_when_it_changes() {
+        let quick = Quick { upstreams: vec!["http://localhost:1".to_owned()], ..Quick::default() };
+        let settings = config::quick(&quick).unwrap();
+        let mut endpoint = Endpoint::all(0, &settings.upstreams[0]).unwrap().remove(0);
+        let names = |count: usize| (0..count).map(|index| format!("the file `{index}`")).collect::<Vec<_>>();
+        for (unknown, news) in [
+            (0, None),
+            (1, Some("the file `0`")),
+            (1, None),
+            (7, Some("the file `0`, the file `1`, the file `2`, the file `3`, the file `4`, and 2 more")),
+            (0, None),
+            (1, Some("the file `0`")),
+        ] {
+            assert_eq!(endpoint.news_of(names(unknown)).as_deref(), news);
+        }
+    }
 }

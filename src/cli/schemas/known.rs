@@ -378,7 +378,7 @@ fn with_root_cause(status: &Status) -> String {
 }
 
 /// Keeps the first of some names, and tells how many more there were.
-fn shorten(names: &mut Vec<String>, max: usize) {
+pub(super) fn shorten(names: &mut Vec<String>, max: usize) {
     if names.len() > max {
         let more = names.len() - max;
         names.truncate(max);

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
-use bytes::Bytes;
 use thiserror::Error;
-use tracing::warn;
 
-use super::proto::{
-    ErrorResponse, ServerReflectionRequest, ServerReflectionResponse, server_reflection_request::MessageRequest,
-    server_reflection_response::MessageResponse,
+use super::{
+    Told,
+    proto::{
+        ErrorResponse, ServerReflectionRequest, ServerReflectionResponse, server_reflection_request::MessageRequest,
+        server_reflection_response::MessageResponse,
+    },
 };
 use crate::{
     schema::{
@@ -39,8 +40,8 @@ pub(super) struct Collector {
     imports: VecDeque<String>,
     /// Everything that ever was in `imports`, so that a cycle ends.
     imported: HashSet<String>,
-    /// Listed services that the server could not describe.
-    unknown: usize,
+    /// What the server named itself and does not know.
+    unknown: Vec<String>,
     asked: Option<Ask>,
     begun: bool,
 }
@@ -128,11 +129,10 @@ impl Collector {
         }
     }
 
-    /// The serialized `FileDescriptorSet`.
-    pub(super) fn into_set(self) -> Bytes {
+    pub(super) fn into_told(self) -> Told {
         let mut set = Vec::with_capacity(self.bytes);
         self.files.values().for_each(|file| raw::push_file(file, &mut set));
-        set.into()
+        Told { set: set.into(), unknown: self.unknown }
     }
 
     fn list(&mut self, services: impl ExactSizeIterator<Item = String>) -> Result<(), Fault> {
@@ -187,9 +187,9 @@ impl Collector {
     fn refused(&mut self, ask: &Ask, error: &ErrorResponse) -> Result<(), Fault> {
         let code = Code::from_number(error.error_code.try_into().unwrap_or(u32::MAX));
         if code == Code::NotFound && !matches!(ask, Ask::Services) {
-            warn!(asked = ask.describe(), "server reflection does not know what it named itself");
-            self.unknown += usize::from(matches!(ask, Ask::Symbol(_)));
-            let hopeless = self.unknown > 0 && self.listed.is_empty() && self.files.is_empty();
+            self.unknown.push(ask.describe());
+            // Without a file nothing was imported: all of these are services.
+            let hopeless = self.listed.is_empty() && self.files.is_empty();
             return if hopeless { Err(Fault::NothingKnown) } else { Ok(()) };
         }
         Err(Fault::Refused { asked: ask.describe(), code: code.name(), message: shortened(&error.error_message) })

@@ -39,33 +39,42 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 /// How long the server may take to end the stream once it has nothing more to say.
 const END_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Fetches the descriptors of all services of a server, as a serialized `google.protobuf.FileDescriptorSet` of the
-/// files as the server sent them, by name: the same files are the same bytes. Asks by v1, and where the server has only that by v1alpha.
+/// What a server tells of itself.
+#[derive(Debug)]
+pub struct Told {
+    /// A serialized `google.protobuf.FileDescriptorSet` of the files as the server sent them, by name: the same files are
+    /// the same bytes.
+    pub set: Bytes,
+    /// What the server named itself and does not know, in words.
+    pub unknown: Vec<String>,
+}
+
+/// Fetches the descriptors of all services of a server. Asks by v1, and where the server has only that by v1alpha.
 ///
 /// # Errors
 /// UNIMPLEMENTED where the server has no reflection, the failure of the call, or INTERNAL for answers that make no
 /// sense.
-pub async fn fetch<T: Transport>(transport: &T, deadline: Instant) -> Result<Bytes, Status> {
+pub async fn fetch<T: Transport>(transport: &T, deadline: Instant) -> Result<Told, Status> {
     timeout_at(deadline, fetch_by_any_version(transport, deadline)).await.unwrap_or_else(|_| {
         Err(Status::upstream(Code::DeadlineExceeded, "server reflection did not answer in time")
             .with_reason(Reason::SchemaUnavailable))
     })
 }
 
-async fn fetch_by_any_version<T: Transport>(transport: &T, deadline: Instant) -> Result<Bytes, Status> {
+async fn fetch_by_any_version<T: Transport>(transport: &T, deadline: Instant) -> Result<Told, Status> {
     for path in PATHS {
         match fetch_by(transport, path, deadline).await {
             Err(Failure::Unimplemented) => {}
             Err(Failure::Call(status)) => return Err(in_context(status)),
             Err(Failure::Nonsense(nonsense)) => return Err(nonsense.into_status()),
-            Ok(set) => return Ok(set),
+            Ok(told) => return Ok(told),
         }
     }
     Err(Status::upstream(Code::Unimplemented, "the server has no server reflection, neither v1 nor v1alpha")
         .with_reason(Reason::SchemaUnavailable))
 }
 
-async fn fetch_by<T: Transport>(transport: &T, path: &'static str, deadline: Instant) -> Result<Bytes, Failure> {
+async fn fetch_by<T: Transport>(transport: &T, path: &'static str, deadline: Instant) -> Result<Told, Failure> {
     let head = CallHead {
         path: PathAndQuery::from_static(path),
         content_type: HeaderValue::from_static("application/grpc"),
@@ -80,7 +89,7 @@ async fn fetch_by<T: Transport>(transport: &T, path: &'static str, deadline: Ins
         collector.answer(answer).map_err(Nonsense::Answer)?;
     }
     stream.close().await;
-    Ok(collector.into_set())
+    Ok(collector.into_told())
 }
 
 /// One call of the reflection service: a request, its answer, the next request.

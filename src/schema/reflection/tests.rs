@@ -214,7 +214,7 @@ fn file(name: &str, imports: &[&str], services: &[&str]) -> Vec<u8> {
     .encode_to_vec()
 }
 
-async fn fetch_soon(fake: &Fake) -> Result<Bytes, Status> {
+async fn fetch_soon(fake: &Fake) -> Result<Told, Status> {
     /// A worker may fetch beside other tasks.
     fn is_send<F: Future + Send>(future: F) -> F {
         future
@@ -239,7 +239,8 @@ async fn an_honest_server_gives_a_schema_that_its_files_give() {
     for piece in [usize::MAX, 1000, 7] {
         let mut fake = Fake::honest(TEST_SET);
         fake.piece = piece;
-        let set = fetch_soon(&fake).await.unwrap();
+        let Told { set, unknown } = fetch_soon(&fake).await.unwrap();
+        assert!(unknown.is_empty(), "{unknown:?}");
         let mut sent: Vec<_> = files_of(TEST_SET).into_iter().map(|(_, file)| file).collect();
         let mut got: Vec<_> = files_of(&set).into_iter().map(|(_, file)| file).collect();
         sent.sort();
@@ -264,9 +265,9 @@ async fn the_same_files_are_the_same_set_in_whatever_order_they_come() {
         })
     };
     let reversed = all.iter().rev().cloned().collect();
-    let set = fetch_soon(&sent_at_once(all)).await.unwrap();
-    assert_eq!(fetch_soon(&sent_at_once(reversed)).await.unwrap(), set);
-    assert_eq!(fetch_soon(&Fake::honest(TEST_SET)).await.unwrap(), set);
+    let set = fetch_soon(&sent_at_once(all)).await.unwrap().set;
+    assert_eq!(fetch_soon(&sent_at_once(reversed)).await.unwrap().set, set);
+    assert_eq!(fetch_soon(&Fake::honest(TEST_SET)).await.unwrap().set, set);
 }
 
 #[tokio::test]
@@ -312,8 +313,8 @@ async fn imports_in_a_circle_and_missing_imports_end() {
     for file in [file("a", &["b", "gone"], &["S"]), file("b", &["a", "b"], &[])] {
         raw::push_file(&file, &mut set);
     }
-    let got = fetch_soon(&Fake::honest(&set)).await.unwrap();
-    assert_eq!(got, set);
+    let told = fetch_soon(&Fake::honest(&set)).await.unwrap();
+    assert_eq!((told.set.as_ref(), told.unknown), (set.as_slice(), vec!["the file `gone`".to_owned()]));
 }
 
 #[tokio::test]
@@ -329,7 +330,8 @@ async fn infrastructure_and_services_that_cannot_be_described_are_left_out() {
             other => panic!("asked for {other:?}"),
         })
     });
-    assert_eq!(files_of(&fetch_soon(&fake).await.unwrap()).len(), 1);
+    let told = fetch_soon(&fake).await.unwrap();
+    assert_eq!((files_of(&told.set).len(), told.unknown), (1, vec!["the file of `p.Ghost`".to_owned()]));
 }
 
 #[tokio::test]
