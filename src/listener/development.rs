@@ -1,7 +1,5 @@
 //! A fresh self-signed certificate for development, made in memory. Knows nothing of sockets.
 
-use std::{fs, path::Path};
-
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair};
 use rustls::{
     crypto::CryptoProvider,
@@ -23,25 +21,6 @@ impl DevelopmentCertificate {
     /// Where the system gives no randomness.
     pub fn generate() -> Result<Self, ListenError> {
         Self::try_generate().map_err(|error| ListenError::Development(error.to_string()))
-    }
-
-    /// The certificate alone, for clients to trust (`curl --cacert`).
-    pub fn certificate_pem(&self) -> String {
-        self.certificate.pem()
-    }
-
-    /// The key, unencrypted (PKCS#8).
-    pub fn key_pem(&self) -> String {
-        self.key.serialize_pem()
-    }
-
-    /// Writes the certificate alone to a file.
-    ///
-    /// # Errors
-    /// Where the file cannot be written.
-    pub fn write_certificate(&self, path: &Path) -> Result<(), ListenError> {
-        fs::write(path, self.certificate_pem())
-            .map_err(|error| ListenError::File { path: path.into(), problem: format!("cannot be written: {error}") })
     }
 
     pub(super) fn certified_key(&self, provider: &CryptoProvider) -> Result<CertifiedKey, rustls::Error> {
@@ -73,7 +52,7 @@ const VALID: Duration = Duration::days(14);
 
 #[cfg(test)]
 mod tests {
-    use rustls::{client::verify_server_name, crypto::aws_lc_rs, pki_types::ServerName, server::ParsedCertificate};
+    use rustls::{client::verify_server_name, pki_types::ServerName, server::ParsedCertificate};
 
     use super::*;
 
@@ -87,22 +66,5 @@ mod tests {
             let server_name = ServerName::try_from(name).unwrap();
             assert_eq!(verify_server_name(&parsed, &server_name).is_ok(), good, "{name}");
         }
-    }
-
-    #[test]
-    fn the_pem_that_clients_get_holds_the_certificate_and_not_the_key() {
-        let made = DevelopmentCertificate::generate().unwrap();
-        let pem = made.certificate_pem();
-        assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"), "{pem}");
-        assert!(!pem.contains("PRIVATE"), "{pem}");
-        assert!(made.key_pem().contains("PRIVATE KEY"));
-        assert!(made.certified_key(&aws_lc_rs::default_provider()).is_ok());
-    }
-
-    #[test]
-    fn a_certificate_file_that_cannot_be_written_is_named() {
-        let made = DevelopmentCertificate::generate().unwrap();
-        let error = made.write_certificate(Path::new("/no/such/folder/cert.pem")).unwrap_err();
-        assert!(error.to_string().starts_with("/no/such/folder/cert.pem: cannot be written: "), "{error}");
     }
 }

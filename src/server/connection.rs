@@ -192,9 +192,6 @@ fn http2(options: &Options) -> http2::Builder<TokioExecutor> {
         .keep_alive_interval(HTTP2_PING_INTERVAL)
         .keep_alive_timeout(HTTP2_PING_TIMEOUT)
         .auto_date_header(true);
-    if options.extended_connect {
-        builder.enable_connect_protocol();
-    }
     builder
 }
 

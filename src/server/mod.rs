@@ -60,8 +60,6 @@ struct Options {
     limits: Limits,
     /// Longest time that a connection is kept without a request.
     idle_timeout: Duration,
-    /// Offer WebSocket over HTTP/2 (RFC 8441 §3).
-    extended_connect: bool,
 }
 
 /// Why serving failed.
@@ -106,7 +104,7 @@ impl Server {
             .collect::<Result<Vec<_>, _>>()?;
         let workers = settings.workers.max(1);
         let connections = Arc::new(Connections::new(workers, settings.limits.connections_per_worker_max));
-        let options = Options { limits: settings.limits.clone(), idle_timeout: IDLE_TIMEOUT, extended_connect: false };
+        let options = Options { limits: settings.limits.clone(), idle_timeout: IDLE_TIMEOUT };
         Ok(Self { listeners, development, connections, options, workers })
     }
 
@@ -131,14 +129,6 @@ impl Server {
     #[must_use]
     pub fn with_idle_timeout(mut self, idle_timeout: Duration) -> Self {
         self.options.idle_timeout = idle_timeout;
-        self
-    }
-
-    /// Offers extended CONNECT on HTTP/2 (RFC 8441 §3), which browsers then use for every WebSocket: only for a
-    /// service that answers it.
-    #[must_use]
-    pub fn with_extended_connect(mut self) -> Self {
-        self.options.extended_connect = true;
         self
     }
 

@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4.2; RFC 8441 on HTTP/2), the choice of subprotocol, and the token that a
+//! The opening handshake (RFC 6455 §4.2), the choice of subprotocol, and the token that a
 //! subprotocol may bear (PROTOCOLS §6). Knows nothing of connections, and leaves `Origin` to the edge.
 
 use aws_lc_rs::digest;
@@ -40,8 +40,8 @@ impl Subprotocol {
 /// A valid opening handshake, and what it asked for.
 #[derive(Clone, Debug)]
 pub struct Handshake {
-    /// The value of `sec-websocket-accept`; HTTP/2 has none (RFC 8441 §5).
-    accept: Option<HeaderValue>,
+    /// The value of `sec-websocket-accept`.
+    accept: HeaderValue,
     subprotocol: Option<Subprotocol>,
     /// Marked as sensitive, so that nothing prints it.
     authorization: Option<HeaderValue>,
@@ -69,19 +69,7 @@ impl Handshake {
         if !is_version_13(headers) {
             return Err(other_version());
         }
-        let accept = Some(accept_value(sole_key(headers)?));
-        Self::of_offers(headers, accept)
-    }
-
-    /// Judges the head of an extended CONNECT whose `:protocol` is `websocket` (RFC 8441 §5).
-    ///
-    /// # Errors
-    /// The client's fault: HTTP 400, for HTTP/2 has no 426.
-    pub fn of_connect(headers: &HeaderMap) -> Result<Self, Status> {
-        if !is_version_13(headers) {
-            return Err(refuse(VERSION_TEXT).with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
-        }
-        Self::of_offers(headers, None)
+        Self::of_offers(headers, accept_value(sole_key(headers)?))
     }
 
     /// What the client's messages are, where it said so and is told so.
@@ -94,19 +82,17 @@ impl Handshake {
         self.authorization.as_ref()
     }
 
-    /// Adds what the answer (101, or 200 on HTTP/2) must say.
+    /// Adds what the answer, a 101, must say.
     pub fn answer(&self, headers: &mut HeaderMap) {
-        if let Some(accept) = &self.accept {
-            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
-        }
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept.clone());
         if let Some(subprotocol) = self.subprotocol {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol.name()));
         }
     }
 
-    fn of_offers(headers: &HeaderMap, accept: Option<HeaderValue>) -> Result<Self, Status> {
+    fn of_offers(headers: &HeaderMap, accept: HeaderValue) -> Result<Self, Status> {
         let mut handshake = Self { accept, subprotocol: None, authorization: None };
         // In the client's order of preference (RFC 6455 §4.1).
         for offer in tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
@@ -123,15 +109,13 @@ impl Handshake {
     }
 }
 
-const VERSION_TEXT: &str = "only version 13 of the WebSocket protocol is spoken here";
-
 fn refuse(text: &'static str) -> Status {
     Status::client(Code::InvalidArgument, text).with_reason(Reason::InvalidHeader)
 }
 
 /// 426 names the protocol to upgrade to (RFC 9110 §15.5.22) and the version (RFC 6455 §4.2.2).
 fn other_version() -> Status {
-    refuse(VERSION_TEXT)
+    refuse("only version 13 of the WebSocket protocol is spoken here")
         .with_http(http::StatusCode::UPGRADE_REQUIRED)
         .with_header(CONNECTION, HeaderValue::from_static("upgrade"))
         .with_header(UPGRADE, HeaderValue::from_static("websocket"))
@@ -300,17 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn extended_connect_needs_the_version_and_no_key() {
-        let mut answer = HeaderMap::new();
-        let offer = headers(&[("sec-websocket-version", "13"), ("sec-websocket-protocol", "tidegate.proto")]);
-        Handshake::of_connect(&offer).unwrap().answer(&mut answer);
-        assert_eq!(answer, headers(&[("sec-websocket-protocol", "tidegate.proto")]));
-        let status = Handshake::of_connect(&HeaderMap::new()).unwrap_err();
-        assert_eq!(status.http_status(), StatusCode::BAD_REQUEST);
-        assert_eq!(status.headers()[SEC_WEBSOCKET_VERSION], "13");
-    }
-
-    #[test]
     fn the_first_known_subprotocol_is_chosen() {
         for (offers, expected) in [
             (&[][..], None),
@@ -351,7 +324,7 @@ mod tests {
                     map.append(&names[*name], value);
                 }
             }
-            let _ = (judge(&map), Handshake::of_connect(&map));
+            let _ = judge(&map);
         }
     }
 }

@@ -164,20 +164,6 @@ fn an_address_that_is_taken_is_named() {
     assert!(error.starts_with(&format!("cannot listen on {}: ", settings.listeners[0].address)), "{error}");
 }
 
-#[tokio::test]
-async fn extended_connect_is_offered_only_where_it_is_served() {
-    for (offered, change) in [(false, (|server| server) as fn(Server) -> Server), (true, Server::with_extended_connect)]
-    {
-        let server = Running::start_with(&settings(None), change);
-        let mut client = Http2::new(server.connect().await).await;
-        // The server's SETTINGS have come when a reply has.
-        client.get("/").await.unwrap();
-        assert_eq!(client.requests.is_extended_connect_protocol_enabled(), offered);
-        drop(client);
-        server.end().await.unwrap();
-    }
-}
-
 struct Pair {
     files: CertificateFiles,
     der: CertificateDer<'static>,
