@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::{
     backend::Backend,
-    harness::{Config, Gateway, Via},
+    harness::{Config, Gateway, Stage, Via},
 };
 
 const MIB: usize = 1 << 20;
@@ -21,53 +21,19 @@ const GROWTH_BYTES_MAX: u64 = 16 << 20;
 const UPLOAD: &str = "/echo/upload-stream";
 const BEGIN: &str = "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n";
 
-struct Stage {
-    backend: Backend,
-    gateway: Gateway,
-    rss_bytes: u64,
-    /// Messages that the backend had sent then.
-    sent: u64,
-}
-
-impl Stage {
-    async fn set() -> Self {
-        let backend = Backend::start().await;
-        let gateway = Gateway::start(Config::to(backend.address)).await;
-        for via in Via::BOTH {
-            let mut conn = gateway.connect(via).await;
-            assert_eq!(conn.get("/echo/download-stream?count=3&size=1048576").await.status, 200);
-        }
-        let rss_bytes = gateway.process.rss_bytes();
-        let sent = backend.messages_sent();
-        Self { backend, gateway, rss_bytes, sent }
+async fn stage() -> Stage {
+    let backend = Backend::start().await;
+    let gateway = Gateway::start(Config::to(backend.address)).await;
+    for via in Via::BOTH {
+        let mut conn = gateway.connect(via).await;
+        assert_eq!(conn.get("/echo/download-stream?count=3&size=1048576").await.status, 200);
     }
-
-    #[track_caller]
-    fn assert_flat(&self, what: &str) {
-        let growth = self.gateway.process.rss_bytes().saturating_sub(self.rss_bytes);
-        println!("{what}: the gateway grew by {growth} bytes");
-        assert!(growth < GROWTH_BYTES_MAX, "{what}: the gateway grew by {growth} bytes");
-    }
-
-    /// Waits until this count stands still, while the neighbours' calls go on.
-    async fn settle(&self, count: impl Fn() -> u64) -> u64 {
-        let mut conn = self.gateway.connect(Via::H2Tls).await;
-        let mut before = 0;
-        loop {
-            for _ in 0..200 {
-                assert_eq!(conn.get("/echo/say/neighbour").await.status, 200);
-            }
-            match count() {
-                now if now == before && now > 0 => return now,
-                now => before = now,
-            }
-        }
-    }
+    Stage::set(backend, gateway, GROWTH_BYTES_MAX)
 }
 
 #[tokio::test]
 async fn uploads_pass_through() {
-    let stage = Stage::set().await;
+    let stage = stage().await;
     for via in [Via::H1Tls, Via::H2Tls] {
         for (kind, begin, end) in [("a/b", "", ""), ("multipart/form-data; boundary=b", BEGIN, "\r\n--b--\r\n")] {
             let mut conn = stage.gateway.connect(via).await;
@@ -91,7 +57,7 @@ async fn uploads_pass_through() {
 
 #[tokio::test]
 async fn downloads_pass_through() {
-    let stage = Stage::set().await;
+    let stage = stage().await;
     for via in [Via::H1Tls, Via::H2Tls] {
         let mut conn = stage.gateway.connect(via).await;
         let target = format!("/echo/download-stream?size={MIB}&count={}", FILE_BYTES / MIB);
@@ -114,12 +80,12 @@ async fn downloads_pass_through() {
 #[tokio::test]
 async fn a_download_waits_for_a_reader_that_stops() {
     for via in [Via::H1Tls, Via::H2Tls] {
-        let stage = Stage::set().await;
+        let stage = stage().await;
         let mut conn = stage.gateway.connect(via).await;
         let target = format!("/echo/download-stream?size={MIB}&count={}", FILE_BYTES / MIB);
         let mut download = conn.begin("GET", &target, &[], None).await;
         assert_eq!(download.head().await.expect("a head").status(), 200);
-        let sent = stage.settle(|| stage.backend.messages_sent() - stage.sent).await;
+        let sent = stage.settle(|| stage.sent()).await;
         assert!(sent < 32, "{sent} MiB left the backend though nobody reads them");
         stage.assert_flat("a reader that stops");
         let mut bytes = 0;
@@ -133,7 +99,7 @@ async fn a_download_waits_for_a_reader_that_stops() {
 #[tokio::test]
 async fn an_upload_waits_for_a_backend_that_stops() {
     for via in [Via::H1Tls, Via::H2Tls] {
-        let stage = Stage::set().await;
+        let stage = stage().await;
         let mut conn = stage.gateway.connect(via).await;
         let headers = [("content-type", "a/b"), ("grpc-metadata-x-behave", "hang@1")];
         let (mut upload, _download) = conn.stream("POST", UPLOAD, &headers).await;

@@ -1,12 +1,12 @@
 //! A reader that stops reading: memory stays flat, the neighbours go on, and all is there when it reads again.
 
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     backend::Backend,
     harness::{
-        Config, Conn, Gateway, Via, array, grpc,
+        Config, Conn, Gateway, Stage, Via, array, grpc,
         http::{Broken, Download},
         lines, sse, within,
         ws::{Frame, WebSocket},
@@ -24,65 +24,38 @@ fn target() -> String {
     format!("/echo/down?text=tick&count={MESSAGES}&size={DATA_BYTES}")
 }
 
-/// A gateway that has served a little, and what it stood at then.
-struct Stage {
-    backend: Backend,
-    gateway: Gateway,
-    rss_bytes: u64,
-    sent: u64,
+async fn stage() -> Stage {
+    let backend = Backend::start().await;
+    // No ping's timer wakes what the socket's own readiness must.
+    let gateway = Gateway::start(Config::to(backend.address).limit("ws_ping", "600s")).await;
+    let mut conn = gateway.connect(Via::H2Tls).await;
+    for _ in 0..50 {
+        assert_eq!(conn.get("/echo/down?count=100&size=250").await.status, 200);
+    }
+    Stage::set(backend, gateway, GROWTH_BYTES_MAX)
 }
 
-impl Stage {
-    async fn set() -> Self {
-        let backend = Backend::start().await;
-        // No ping's timer wakes what the socket's own readiness must.
-        let gateway = Gateway::start(Config::to(backend.address).limit("ws_ping", "600s")).await;
-        let mut conn = gateway.connect(Via::H2Tls).await;
-        for _ in 0..50 {
-            assert_eq!(conn.get("/echo/down?count=100&size=250").await.status, 200);
-        }
-        let (rss_bytes, sent) = (gateway.process.rss_bytes(), backend.messages_sent());
-        Self { backend, gateway, rss_bytes, sent }
-    }
+/// Opens the stream and reads no more than its head.
+async fn begin(conn: &mut Conn, accept: &str) -> Download {
+    let headers = [("accept", accept), ("x-request-id", "slow")];
+    let mut download = conn.begin("GET", &target(), &headers, None).await;
+    assert_eq!(download.head().await.expect("a head").status(), 200);
+    download
+}
 
-    /// Opens the stream and reads no more than its head.
-    async fn begin(&self, conn: &mut Conn, accept: &str) -> Download {
-        let headers = [("accept", accept), ("x-request-id", "slow")];
-        let mut download = conn.begin("GET", &target(), &headers, None).await;
-        assert_eq!(download.head().await.expect("a head").status(), 200);
-        download
-    }
-
-    /// Waits until nothing of the stream moves any more, while the neighbours do.
-    async fn stalled(&mut self) {
-        let slow = loop {
-            let seen = self.backend.call("Down").await;
-            if seen.header("x-request-id") == "slow" {
-                break seen;
-            }
-        };
-        let mut neighbour = self.gateway.connect(Via::H2Tls).await;
-        let mut sent = self.sent;
-        // Settled: two hundred whole calls went by, and the backend could hand over nothing more.
-        loop {
-            for _ in 0..200 {
-                let answer = neighbour.get("/echo/say/neighbour").await;
-                assert_eq!(answer.json(), json!({"text": "neighbour"}));
-            }
-            let now = self.backend.messages_sent();
-            if now == sent && now > self.sent {
-                break;
-            }
-            sent = now;
+/// Waits until nothing of the stream moves any more, while the neighbours do.
+async fn stalled(stage: &mut Stage) {
+    let slow = loop {
+        let seen = stage.backend.call("Down").await;
+        if seen.header("x-request-id") == "slow" {
+            break seen;
         }
-        let count = sent - self.sent;
-        assert!(count < MESSAGES as u64 / 2, "{count} messages left the backend though nobody reads them");
-        let other = self.backend.call("Say").await;
-        assert_eq!(other.connection, slow.connection, "the neighbour shares the upstream connection");
-        let growth = self.gateway.process.rss_bytes().saturating_sub(self.rss_bytes);
-        println!("{count} messages under way, the gateway grew by {growth} bytes");
-        assert!(growth < GROWTH_BYTES_MAX, "the gateway grew by {growth} bytes");
-    }
+    };
+    let count = stage.settle(|| stage.sent()).await;
+    assert!(count < MESSAGES as u64 / 2, "{count} messages left the backend though nobody reads them");
+    let other = stage.backend.call("Say").await;
+    assert_eq!(other.connection, slow.connection, "the neighbour shares the upstream connection");
+    stage.assert_flat(&format!("{count} messages under way"));
 }
 
 #[tokio::test]
@@ -96,10 +69,10 @@ async fn sse_over_http1() {
 }
 
 async fn sse_by(via: Via) {
-    let mut stage = Stage::set().await;
+    let mut stage = stage().await;
     let mut conn = stage.gateway.connect(via).await;
-    let download = stage.begin(&mut conn, "text/event-stream").await;
-    stage.stalled().await;
+    let download = begin(&mut conn, "text/event-stream").await;
+    stalled(&mut stage).await;
     let mut reader = sse::Reader::new(download);
     let mut count = 0;
     loop {
@@ -127,20 +100,20 @@ async fn ndjson_over_http1() {
 }
 
 async fn ndjson_by(via: Via) {
-    let mut stage = Stage::set().await;
+    let mut stage = stage().await;
     let mut conn = stage.gateway.connect(via).await;
-    let download = stage.begin(&mut conn, "application/x-ndjson").await;
-    stage.stalled().await;
+    let download = begin(&mut conn, "application/x-ndjson").await;
+    stalled(&mut stage).await;
     let mut reader = lines::Reader::new(download);
     assert_eq!(count(async || reader.next().await).await, MESSAGES);
 }
 
 #[tokio::test]
 async fn json_array_over_http2() {
-    let mut stage = Stage::set().await;
+    let mut stage = stage().await;
     let mut conn = stage.gateway.connect(Via::H2c).await;
-    let download = stage.begin(&mut conn, "application/json").await;
-    stage.stalled().await;
+    let download = begin(&mut conn, "application/json").await;
+    stalled(&mut stage).await;
     let mut reader = array::Reader::new(download);
     assert_eq!(count(async || reader.next().await).await, MESSAGES);
 }
@@ -156,10 +129,10 @@ async fn count(mut next: impl AsyncFnMut() -> Option<Result<Value, Broken>>) -> 
 
 #[tokio::test]
 async fn websocket() {
-    let mut stage = Stage::set().await;
+    let mut stage = stage().await;
     let headers = [("x-request-id", "slow")];
     let mut socket = WebSocket::open(&stage.gateway, true, &target(), &headers).await.expect("an upgrade");
-    stage.stalled().await;
+    stalled(&mut stage).await;
     let mut count = 0;
     loop {
         match socket.next().await {
@@ -173,14 +146,14 @@ async fn websocket() {
 
 #[tokio::test]
 async fn grpc_pass_through() {
-    let mut stage = Stage::set().await;
+    let mut stage = stage().await;
     let mut client = grpc::echo(&stage.gateway, true).await;
     let size = i32::try_from(DATA_BYTES).unwrap();
     let request = StreamReq { text: "tick".to_owned(), count: 100_000, size, ..StreamReq::default() };
     let mut request = tonic::Request::new(request);
     request.metadata_mut().insert("x-request-id", "slow".parse().unwrap());
     let mut replies = within(client.down(request)).await.expect("a head").into_inner();
-    stage.stalled().await;
+    stalled(&mut stage).await;
     let mut count = 0;
     while let Some(reply) = within(replies.next()).await {
         reply.expect("nothing breaks");

@@ -14,6 +14,7 @@ pub mod lines;
 pub mod process;
 pub mod raw;
 pub mod sse;
+pub mod stage;
 pub mod temp;
 pub mod tls;
 pub mod tools;
@@ -25,6 +26,7 @@ pub use call::{Call, Dialect, End, How, Kind, Opening, Step};
 pub use config::Config;
 pub use gateway::Gateway;
 pub use http::{Conn, Via, Whole};
+pub use stage::Stage;
 
 /// Far longer than anything here takes on a busy machine: what is not there by then never comes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
