@@ -22,4 +22,5 @@ pub mod config;
 pub mod drain;
 pub mod status;
 pub mod wire;
+pub mod coding;
 pub mod limits;

@@ -66,6 +66,7 @@ pub fn quick(quick: &Quick) -> Result<Settings, ConfigErrors> {
         cors: Cors::default(),
         assets: Vec::new(),
         limits: Limits::default(),
+        compression: Compression::default(),
         openapi: true,
         access_log: true,
     })
@@ -97,6 +98,7 @@ fn upstream(endpoint: EndpointUrl, quick: &Quick) -> Upstream {
         keepalive: raw::keepalive().0.0,
         keepalive_timeout: raw::keepalive_timeout().0.0,
         connections_max: raw::connections_max().0.0,
+        compression: None,
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{
 
 use super::{
     names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
-    settings::{Cidr, EndpointUrl, Timeout},
+    settings::{Cidr, Compression, EndpointUrl, Timeout},
     text::{Count, Period, Size, Span, Text},
 };
 use crate::limits::Limits;
@@ -46,6 +46,9 @@ pub(super) struct RawConfig {
     /// Sizes, counts and times that bound everything.
     #[serde(default)]
     pub(super) limits: RawLimits,
+    /// How replies are compressed for clients that accept it. Requests may be compressed whatever stands here.
+    #[serde(default)]
+    pub(super) compression: RawCompression,
     /// Serve the OpenAPI description of all methods at `/-/openapi.json`, to whoever may connect.
     #[serde(default = "yes")]
     pub(super) openapi: bool,
@@ -134,6 +137,10 @@ pub(super) struct RawUpstream {
     /// Most connections that one worker opens to one endpoint.
     #[serde(default = "connections_max")]
     pub(super) connections_max: Text<Count>,
+    /// How messages to it are compressed, from `compression.min_size` on. It is then told that its replies may be
+    /// compressed too. What gRPC clients send passes as it is.
+    #[serde(default)]
+    pub(super) compression: RawMessageCompression,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -172,6 +179,18 @@ pub(super) enum RawBalance {
     /// The one with fewer calls in flight, of two chosen at random.
     #[default]
     LeastRequest,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawMessageCompression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -216,6 +235,10 @@ pub(super) struct RawRoute {
     /// Accept `?access_token=` as a bearer token, for EventSource and WebSocket in browsers. It is never logged.
     #[serde(default)]
     pub(super) query_token: bool,
+    /// Compress streams too, each piece so that the client can read it at once. A compressor holds 100 to 300 KiB for
+    /// as long as its stream lasts.
+    #[serde(default)]
+    pub(super) compress_streams: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -273,6 +296,39 @@ pub(super) struct RawStatic {
     pub(super) path: Text<UrlPath>,
     /// The directory; read once when the configuration is loaded.
     pub(super) dir: Text<PathBuf>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawCompression {
+    /// What is offered, the preferred one first, which decides where a client has no preference. `[]`: replies are not
+    /// compressed.
+    pub(super) algorithms: Vec<RawCoding>,
+    /// Smallest body, and smallest message to an upstream, that is compressed.
+    pub(super) min_size: Text<Size>,
+    /// 1 (fast) to 9 (small).
+    pub(super) gzip_level: Text<Count>,
+    /// 1 (fast) to 11 (small, and far too slow for answers).
+    pub(super) brotli_quality: Text<Count>,
+    /// 1 (fast) to 19 (small).
+    pub(super) zstd_level: Text<Count>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawCoding {
+    /// Zstandard.
+    Zstd,
+    /// Brotli.
+    Br,
+    /// gzip.
+    Gzip,
+}
+
+impl Default for RawCompression {
+    fn default() -> Self {
+        (&Compression::default()).into()
+    }
 }
 
 /// The keys of `limits` are the fields of [`Limits`]; the compiler sees to it that none is missing.

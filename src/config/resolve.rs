@@ -9,8 +9,9 @@ use super::{
     names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
     raw::*,
     settings::*,
-    text::{Count, Period, Span, Text},
+    text::{Count, Period, Size, Span, Text},
 };
+use crate::coding::{Coding, Levels};
 
 /// Fills in the defaults, and notes what does not fit together. `cpus` is the default of `workers`.
 pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) -> Settings {
@@ -18,6 +19,7 @@ pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) 
     upstreams(&raw, findings);
     routes(&raw, findings);
     assets(&raw, findings);
+    compression(&raw.compression, findings);
     if raw.cors.credentials && raw.cors.origins.iter().any(|origin| origin.0.0 == "*") {
         findings.fault(
             "cors.credentials",
@@ -33,6 +35,7 @@ pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) 
         cors: raw.cors.into(),
         assets: raw.assets.into_iter().map(Into::into).collect(),
         limits: raw.limits.into(),
+        compression: raw.compression.into(),
         openapi: raw.openapi,
         access_log: raw.access_log,
     }
@@ -49,6 +52,7 @@ pub(super) fn unresolve(settings: &Settings) -> RawConfig {
         cors: (&settings.cors).into(),
         assets: settings.assets.iter().map(Into::into).collect(),
         limits: (&settings.limits).into(),
+        compression: (&settings.compression).into(),
         openapi: settings.openapi,
         access_log: settings.access_log,
     }
@@ -110,6 +114,19 @@ fn assets(raw: &RawConfig, findings: &mut Findings<'_>) {
     }
 }
 
+fn compression(raw: &RawCompression, findings: &mut Findings<'_>) {
+    let levels = [
+        ("gzip_level", &raw.gzip_level, 9),
+        ("brotli_quality", &raw.brotli_quality, 11),
+        ("zstd_level", &raw.zstd_level, 19),
+    ];
+    for (key, level, max) in levels {
+        if level.0.0 > max {
+            findings.fault(&format!("compression.{key}"), format!("is more than {max}"));
+        }
+    }
+}
+
 impl From<RawListener> for Listener {
     fn from(raw: RawListener) -> Self {
         let tls = raw.tls.map(|tls| match tls {
@@ -156,6 +173,11 @@ fn upstream((name, raw): (String, RawUpstream)) -> Upstream {
         keepalive: raw.keepalive.0.0,
         keepalive_timeout: raw.keepalive_timeout.0.0,
         connections_max: raw.connections_max.0.0,
+        compression: match raw.compression {
+            RawMessageCompression::None => None,
+            RawMessageCompression::Gzip => Some(Coding::Gzip),
+            RawMessageCompression::Zstd => Some(Coding::Zstd),
+        },
     }
 }
 
@@ -180,6 +202,11 @@ impl From<&Upstream> for RawUpstream {
             keepalive: Text(Period(upstream.keepalive)),
             keepalive_timeout: Text(Period(upstream.keepalive_timeout)),
             connections_max: Text(Count(upstream.connections_max)),
+            compression: match upstream.compression {
+                Some(Coding::Gzip) => RawMessageCompression::Gzip,
+                Some(Coding::Zstd) => RawMessageCompression::Zstd,
+                Some(Coding::Brotli) | None => RawMessageCompression::None,
+            },
         }
     }
 }
@@ -225,6 +252,7 @@ impl From<RawRoute> for RouteRule {
             unknown_fields: raw.unknown_fields.into(),
             cache_control: raw.cache_control.map(|value| value.0.0),
             query_token: raw.query_token,
+            compress_streams: raw.compress_streams,
         };
         Self { matches, policy }
     }
@@ -241,6 +269,7 @@ impl From<&RouteRule> for RawRoute {
             unknown_fields,
             cache_control,
             query_token,
+            compress_streams,
         } = &rule.policy;
         let headers = |names: &[String]| names.iter().map(|name| Text(HeaderField(name.clone()))).collect();
         Self {
@@ -256,6 +285,7 @@ impl From<&RouteRule> for RawRoute {
             unknown_fields: (*unknown_fields).into(),
             cache_control: cache_control.clone().map(|value| Text(FieldValue(value))),
             query_token: *query_token,
+            compress_streams: *compress_streams,
         }
     }
 }
@@ -290,6 +320,45 @@ impl From<UnknownFields> for RawUnknownFields {
             UnknownFields::Reject => Self::Reject,
             UnknownFields::Observe => Self::Observe,
             UnknownFields::Ignore => Self::Ignore,
+        }
+    }
+}
+
+impl From<RawCompression> for Compression {
+    fn from(raw: RawCompression) -> Self {
+        let level = |text: Text<Count>| u8::try_from(text.0.0).unwrap_or(u8::MAX);
+        let algorithms = raw.algorithms.into_iter().map(|coding| match coding {
+            RawCoding::Zstd => Coding::Zstd,
+            RawCoding::Br => Coding::Brotli,
+            RawCoding::Gzip => Coding::Gzip,
+        });
+        Self {
+            algorithms: algorithms.collect(),
+            bytes_min: raw.min_size.0.0,
+            levels: Levels {
+                gzip: level(raw.gzip_level),
+                brotli: level(raw.brotli_quality),
+                zstd: level(raw.zstd_level),
+            },
+        }
+    }
+}
+
+impl From<&Compression> for RawCompression {
+    fn from(compression: &Compression) -> Self {
+        let level = |level: u8| Text(Count(level.into()));
+        let Levels { gzip, brotli, zstd } = compression.levels;
+        let algorithms = compression.algorithms.iter().map(|coding| match coding {
+            Coding::Zstd => RawCoding::Zstd,
+            Coding::Brotli => RawCoding::Br,
+            Coding::Gzip => RawCoding::Gzip,
+        });
+        Self {
+            algorithms: algorithms.collect(),
+            min_size: Text(Size(compression.bytes_min)),
+            gzip_level: level(gzip),
+            brotli_quality: level(brotli),
+            zstd_level: level(zstd),
         }
     }
 }

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 
 use http::HeaderValue;
 
-use crate::limits::Limits;
+use crate::{
+    coding::{Coding, Levels},
+    limits::Limits,
+};
 
 /// Everything one gateway process is told. `PartialEq` so that a reload can tell what changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +23,7 @@ pub struct Settings {
     pub cors: Cors,
     pub assets: Vec<StaticDir>,
     pub limits: Limits,
+    pub compression: Compression,
     /// `/-/openapi.json` is served.
     pub openapi: bool,
     /// A record of every call; false: only of the faults of the gateway and of upstreams.
@@ -74,6 +78,8 @@ pub struct Upstream {
     pub keepalive_timeout: Duration,
     /// Most connections that one worker opens to one endpoint.
     pub connections_max: usize,
+    /// Of messages to it; none: they are not compressed.
+    pub compression: Option<Coding>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +154,8 @@ pub struct RoutePolicy {
     pub cache_control: Option<HeaderValue>,
     /// `?access_token=` is accepted as a bearer token and never logged.
     pub query_token: bool,
+    /// Streams are compressed too, with a flush after each piece.
+    pub compress_streams: bool,
 }
 
 /// The longest that a call may last, whatever the client asks for.
@@ -209,6 +217,22 @@ pub enum StaticFiles {
     Dir(PathBuf),
     /// Relative path to contents, compiled into the program.
     Embedded(BTreeMap<&'static str, &'static [u8]>),
+}
+
+/// How replies are compressed for clients that accept it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compression {
+    /// The preferred one first; none: replies are not compressed.
+    pub algorithms: Vec<Coding>,
+    /// Smallest body, and smallest message to an upstream, that is compressed.
+    pub bytes_min: usize,
+    pub levels: Levels,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self { algorithms: Coding::ALL.to_vec(), bytes_min: 1 << 10, levels: Levels::default() }
+    }
 }
 
 /// A network in CIDR notation (RFC 4632 §3.1, RFC 4291 §2.3).

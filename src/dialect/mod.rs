@@ -58,6 +58,14 @@ impl Dialect {
         accept::dialect(&head.headers)
     }
 
+    /// Whether its bodies may be in a content coding of HTTP (RFC 9110 §8.4); the others compress messages, if anything.
+    pub fn codes_bodies(self) -> bool {
+        match self {
+            Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::Sse => true,
+            Self::WebSocket | Self::Grpc => false,
+        }
+    }
+
     /// As metrics and access records name it.
     pub fn name(self) -> &'static str {
         match self {

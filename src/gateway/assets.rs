@@ -1,12 +1,26 @@
 //! Files served as they are: held in memory, found by their whole path, so that no path can lead elsewhere.
 
-use std::{collections::HashMap, fs, io, path::Path};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, header};
 
-use super::{etag, reply::ReplyBody};
-use crate::config::{StaticDir, StaticFiles};
+use tokio::task;
+
+use super::{
+    deflate, etag,
+    reply::{self, ReplyBody},
+    request::Call,
+};
+use crate::{
+    coding::{self, Coding, Levels},
+    config::{StaticDir, StaticFiles},
+};
 
 /// All files together, in bytes; they are held in memory.
 const TOTAL_BYTES_MAX: u64 = 64 << 20;
@@ -14,7 +28,7 @@ const TOTAL_BYTES_MAX: u64 = 64 << 20;
 /// Files by URL path.
 #[derive(Debug, Default)]
 pub struct Assets {
-    files: HashMap<String, Asset>,
+    files: HashMap<String, Arc<Asset>>,
 }
 
 #[derive(Debug)]
@@ -22,6 +36,8 @@ pub(super) struct Asset {
     content_type: HeaderValue,
     etag: HeaderValue,
     bytes: Bytes,
+    /// Compressed, in the order of [`Coding::ALL`]: made when first asked for, and kept.
+    coded: [OnceLock<Bytes>; 3],
 }
 
 impl Assets {
@@ -45,7 +61,7 @@ impl Assets {
         Ok(assets)
     }
 
-    pub(super) fn get(&self, path: &str) -> Option<&Asset> {
+    pub(super) fn get(&self, path: &str) -> Option<&Arc<Asset>> {
         self.files.get(path)
     }
 
@@ -68,33 +84,55 @@ impl Assets {
     }
 
     fn add(&mut self, base: &str, name: &str, bytes: &Bytes) {
-        let asset = || Asset::new(content_type(name), bytes.clone());
+        let asset = Arc::new(Asset::new(content_type(name), bytes.clone()));
         if let Some(folder) = name.strip_suffix("index.html") {
-            self.files.insert(format!("{base}{folder}"), asset());
+            self.files.insert(format!("{base}{folder}"), asset.clone());
         }
-        self.files.insert(format!("{base}{name}"), asset());
+        self.files.insert(format!("{base}{name}"), asset);
     }
 }
 
 impl Asset {
     pub(super) fn new(content_type: HeaderValue, bytes: Bytes) -> Self {
         let etag = etag::strong(&content_type, &bytes);
-        Self { content_type, etag, bytes }
+        Self { content_type, etag, bytes, coded: Default::default() }
     }
 
-    /// The file, or 304 where the client has it already (RFC 9110 §13.1.2).
-    pub(super) fn respond(&self, request: &HeaderMap) -> Response<ReplyBody> {
-        let known = etag::is_known(request, &self.etag);
-        let mut response = Response::new(if known { ReplyBody::empty() } else { self.bytes.clone().into() });
+    /// The file in the coding that the client takes, or 304 where it has it already.
+    pub(super) async fn answer(self: &Arc<Self>, call: &Call<'_>) -> Response<ReplyBody> {
+        let mut response = self.whole();
+        if etag::is_known(&call.head.headers, &self.etag) {
+            return reply::not_modified(call, response);
+        }
+        let Some(coding) = call.choose_coding(&mut response) else { return response };
+        if let Some(coded) = self.coded(coding, call.snapshot.compression.levels).await {
+            *response.body_mut() = coded.into();
+            deflate::mark(coding, response.headers_mut());
+        }
+        response
+    }
+
+    /// None where it could not be compressed.
+    async fn coded(self: &Arc<Self>, coding: Coding, levels: Levels) -> Option<Bytes> {
+        if let Some(coded) = self.coded[coding as usize].get() {
+            return Some(coded.clone());
+        }
+        let asset = self.clone();
+        // Off the worker: a large file takes a while, and whoever asks meanwhile waits for the same.
+        let made = task::spawn_blocking(move || {
+            let make = || coding::deflate(coding, levels, &asset.bytes).map(Bytes::from).unwrap_or_default();
+            asset.coded[coding as usize].get_or_init(make).clone()
+        });
+        made.await.ok().filter(|coded| !coded.is_empty())
+    }
+
+    fn whole(&self) -> Response<ReplyBody> {
+        let mut response = Response::new(self.bytes.clone().into());
         let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, self.content_type.clone());
         headers.insert(header::ETAG, self.etag.clone());
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        if known {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-        } else {
-            headers.insert(header::CONTENT_TYPE, self.content_type.clone());
-        }
         response
     }
 
@@ -137,12 +175,7 @@ mod tests {
         assert!(assets.get("/js/").is_none());
         assert_eq!(assets.get("/js/app.js").unwrap().content_type, "text/javascript; charset=utf-8");
         let page = assets.get("/").unwrap();
-        let mut request = HeaderMap::new();
-        assert_eq!(page.respond(&request).status(), StatusCode::OK);
-        request.insert(
-            header::IF_NONE_MATCH,
-            HeaderValue::from_str(&format!("\"x\", W/{}", page.etag.to_str().unwrap())).unwrap(),
-        );
-        assert_eq!(page.respond(&request).status(), StatusCode::NOT_MODIFIED);
+        assert_eq!(page.etag, assets.get("/index.html").unwrap().etag);
+        assert_eq!(page.whole().headers()[header::ETAG], page.etag);
     }
 }

@@ -1,8 +1,10 @@
 //! The life of a call. Knows nothing of files and sockets.
 
 mod assets;
+mod deflate;
 mod etag;
 mod explain;
+mod inflate;
 mod linger;
 mod listing;
 mod openapi;
@@ -42,6 +44,7 @@ pub use reply::{Broken, ReplyBody};
 pub use snapshot::{Snapshot, SnapshotError};
 
 use self::{
+    inflate::Decoded,
     linger::Lingering,
     record::{Admission, Record},
     request::{Begun, Call},
@@ -116,7 +119,7 @@ impl Gateway {
             Call { worker: &self.0, snapshot: &snapshot, head: &head, dialect, client, origin, id: &id, started };
 
         let body = Lingering::new(head.version, body);
-        let mut response = self.answer(&call, record, body, upgrade).await;
+        let mut response = call.deflate(self.answer(&call, record, body, upgrade).await);
         if head.method == Method::HEAD {
             response = reply::without_body(response);
         }
@@ -137,16 +140,20 @@ impl Gateway {
         let opened = match call.begin(&mut record) {
             Ok(Begun::Call(opened)) => opened,
             Ok(Begun::Answered(response)) => return record.answered(response.map(|()| ReplyBody::empty())),
-            Ok(Begun::Asset(asset)) => return record.answered(asset.respond(&call.head.headers)),
+            Ok(Begun::Asset(asset)) => return record.answered(asset.answer(call).await),
             Ok(Begun::OpenApi(document)) => {
                 return match openapi::document(call.snapshot, document).await {
-                    Ok(asset) => record.answered(asset.respond(&call.head.headers)),
+                    Ok(asset) => record.answered(asset.answer(call).await),
                     Err(status) => reject(call, None, &mut record, &status),
                 };
             }
             Err(status) => return reject(call, None, &mut record, &status),
         };
         let route = opened.route;
+        let body = match Decoded::new(call, &opened, body) {
+            Ok(body) => body,
+            Err(status) => return reject(call, Some(route), &mut record, &status),
+        };
         let answer = match call.dialect {
             Dialect::Grpc => pass::serve(call, opened, &mut record, body).await,
             Dialect::WebSocket => socket::serve(call, opened, &mut record, upgrade).await,

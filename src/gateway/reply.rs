@@ -13,7 +13,13 @@ use http::{
 };
 use http_body::{Body, Frame, SizeHint};
 
-use super::{etag, pass::Pass, stream::Pump};
+use super::{
+    deflate::{self, Deflating},
+    etag,
+    pass::Pass,
+    request::Call,
+    stream::Pump,
+};
 
 /// What the server writes to the client. Dropping it cancels the call.
 pub enum ReplyBody {
@@ -21,6 +27,8 @@ pub enum ReplyBody {
     Whole(Bytes),
     /// Messages as they come.
     Stream(Box<Pump>),
+    /// Compressed as it is taken.
+    Deflating(Box<Deflating>),
     /// gRPC, passed through.
     Pass(Box<Pass>),
 }
@@ -58,6 +66,7 @@ impl Body for ReplyBody {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Stream(pump) => pump.poll_frame(cx),
+            Self::Deflating(body) => Poll::Ready(body.next().map(|piece| piece.map(Frame::data).map_err(|_| Broken))),
             Self::Pass(pass) => pass.poll_frame(cx),
         }
     }
@@ -69,7 +78,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(_) | Self::Pass(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Deflating(_) | Self::Pass(_) => SizeHint::default(),
         }
     }
 }
@@ -83,7 +92,7 @@ pub(super) fn mark_as_stream(headers: &mut HeaderMap) {
 /// Lets the client keep what it asked for, and sends it nothing that it holds already (RFC 9110 §13.1.2, §15.4.5). What the
 /// upstream says of either has precedence.
 pub(super) fn let_keep(
-    request: &HeaderMap,
+    call: &Call<'_>,
     cache_control: Option<&HeaderValue>,
     mut response: Response<ReplyBody>,
 ) -> Response<ReplyBody> {
@@ -96,12 +105,20 @@ pub(super) fn let_keep(
             (None, Some(content_type), ReplyBody::Whole(bytes)) => etag::strong(content_type, bytes),
             (None, ..) => return response,
         };
-    if etag::is_known(request, &tag) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.body_mut() = ReplyBody::empty();
-        response.headers_mut().remove(header::CONTENT_TYPE);
-    }
+    let is_known = etag::is_known(&call.head.headers, &tag);
     response.headers_mut().insert(header::ETAG, tag);
+    if is_known { not_modified(call, response) } else { response }
+}
+
+/// What is left of an answer that the client has already, its tag and the choice behind it told as the whole answer
+/// would (RFC 9110 §15.4.5).
+pub(super) fn not_modified(call: &Call<'_>, mut response: Response<ReplyBody>) -> Response<ReplyBody> {
+    if call.choose_coding(&mut response).is_some() {
+        deflate::weaken(response.headers_mut());
+    }
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    *response.body_mut() = ReplyBody::empty();
+    response.headers_mut().remove(header::CONTENT_TYPE);
     response
 }
 
@@ -120,7 +137,7 @@ pub(super) fn without_body(mut response: Response<ReplyBody>) -> Response<ReplyB
             response.headers_mut().insert(header::CONTENT_LENGTH, length);
         }
         ReplyBody::Stream(pump) => pump.leave(),
-        ReplyBody::Whole(_) | ReplyBody::Pass(_) => {}
+        ReplyBody::Whole(_) | ReplyBody::Deflating(_) | ReplyBody::Pass(_) => {}
     }
     response.map(|_| ReplyBody::empty())
 }

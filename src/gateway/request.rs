@@ -20,6 +20,7 @@ use super::{
 use crate::{
     call::CallHead,
     codec::{Bound, Form, InputError, QueryMode},
+    coding::InflateError,
     config::Timeout,
     dialect::{self, BodyKind, Dialect, FormError, FormReader, RequestDecoder, grpc, sse},
     edge::{Client, OriginCheck, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
@@ -45,7 +46,7 @@ pub(super) struct Call<'c> {
 pub(super) enum Begun<'c> {
     /// Answered by the head alone.
     Answered(Response<()>),
-    Asset(&'c Asset),
+    Asset(&'c Arc<Asset>),
     OpenApi(&'c Document),
     Call(Opened<'c>),
 }
@@ -356,6 +357,9 @@ fn invalid_parameter(name: &'static str, what: &'static str) -> Status {
 
 /// The client broke off its request, or framed it wrongly.
 pub(super) fn broken_body(cause: BodyError) -> Status {
+    if let Some(error) = cause.downcast_ref::<InflateError>() {
+        return unsound_coding(*error);
+    }
     if is_malformed(&*cause) {
         return Status::client(Code::InvalidArgument, "the request's body is not framed as HTTP says")
             .with_reason(Reason::InvalidMessage)
@@ -364,6 +368,16 @@ pub(super) fn broken_body(cause: BodyError) -> Status {
     Status::client(Code::Cancelled, "the request ended before its body did")
         .with_reason(Reason::RequestAborted)
         .with_cause(cause)
+}
+
+/// What came is not compressed as the head says, or stands for too much.
+fn unsound_coding(error: InflateError) -> Status {
+    if let InflateError::TooLarge { max } = error {
+        return dialect::DecodeError::TooLarge { max }.into_status();
+    }
+    Status::client(Code::InvalidArgument, format!("the request's body is not what its content-encoding says: {error}"))
+        .with_reason(Reason::InvalidMessage)
+        .with_violation("body", error.to_string())
 }
 
 /// Whether the HTTP library could not read what came: it says so by an I/O error within its own.

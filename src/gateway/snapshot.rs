@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     codec::{Binding, Codec},
-    config::{Location, RouteMatch, RoutePolicy, SchemaSource, Settings, Upstream},
+    config::{Compression, Location, RouteMatch, RoutePolicy, SchemaSource, Settings, Upstream},
     dialect::Dialect,
     edge::{Cors, HeaderRules},
     limits::Limits,
@@ -28,6 +28,7 @@ pub struct Snapshot {
     pub(super) codec: Codec,
     pub(super) cors: Cors,
     pub(super) limits: Limits,
+    pub(super) compression: Compression,
     pub(super) schema: Schema,
     /// Some upstream's schema is not known yet: what no route is found for may be its.
     is_partial: bool,
@@ -82,7 +83,7 @@ pub(super) struct Policy {
 /// Where a request leads.
 pub(super) enum Target<'s, 'p> {
     Route { route: &'s Route, captures: SmallVec<[Cow<'p, str>; 4]> },
-    Asset(&'s Asset),
+    Asset(&'s Arc<Asset>),
     OpenApi(&'s Document),
 }
 
@@ -150,6 +151,7 @@ impl Snapshot {
         Ok(Self {
             cors: Cors::new(&settings.cors),
             limits: settings.limits.clone(),
+            compression: settings.compression.clone(),
             upstreams: settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
             codec,
             schema,

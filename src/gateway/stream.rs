@@ -29,12 +29,13 @@ use super::{
 use crate::{
     call::{Replies, ReplyEvent, Requests, Transport, UnaryReply},
     codec::OutputError,
+    coding::Deflater,
     dialect::{BodyKind, End, ReplyEncoder, VARY},
     edge::response_status,
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
-    upstream::{Download, Upload},
-    wire::{Deframer, Envelope, EnvelopeError},
+    upstream::{Download, Upload, bad_message},
+    wire::Messages,
 };
 
 /// Opens the call, waits for its first sign, and answers with the rest as a body.
@@ -78,7 +79,7 @@ async fn begin<B: RequestBody>(
     let mut pump = Box::new(Pump::new(call, route, up, replies, record.take()));
     if route.server_streaming {
         match pump.begin(call).await {
-            Ok(head) => return Ok(pump.respond(route, head)),
+            Ok(head) => return Ok(pump.respond(call, route, head)),
             Err(status) => {
                 *record = pump.record.take();
                 return Err(status);
@@ -134,7 +135,7 @@ pub struct Pump {
     up: Option<Up>,
     /// None after the end: what the upstream still says is of no use to anybody, however slowly the end is read.
     replies: Option<Download>,
-    deframer: Deframer,
+    messages: Messages,
     encoder: ReplyEncoder,
     snapshot: Arc<Snapshot>,
     route: u32,
@@ -147,6 +148,8 @@ pub struct Pump {
     /// The reply is broken off at the next poll, when what was written before is on its way.
     breaking: bool,
     idle: Option<Idle>,
+    /// None where the stream is not compressed, and after its end.
+    deflater: Option<Deflater>,
 }
 
 /// What happens on an SSE stream when nothing does.
@@ -170,7 +173,7 @@ impl Pump {
         Self {
             up,
             replies: Some(replies),
-            deframer: Deframer::new(call.snapshot.limits.reply_message_bytes_max),
+            messages: Messages::new(call.snapshot.limits.reply_message_bytes_max),
             encoder,
             snapshot: call.snapshot.clone(),
             route: route.index,
@@ -180,6 +183,7 @@ impl Pump {
             ended: None,
             breaking: false,
             idle,
+            deflater: None,
         }
     }
 
@@ -197,7 +201,7 @@ impl Pump {
         Ok(StreamHead { metadata, content_type })
     }
 
-    fn respond(mut self: Box<Self>, route: &Route, head: StreamHead) -> Response<ReplyBody> {
+    fn respond(mut self: Box<Self>, call: &Call<'_>, route: &Route, head: StreamHead) -> Response<ReplyBody> {
         let status = response_status(&head.metadata).filter(|status| has_body(*status)).unwrap_or_default();
         self.record.http_status(status);
         let is_stream = self.encoder.is_stream();
@@ -212,6 +216,7 @@ impl Pump {
             mark_as_stream(headers);
         }
         self.record.warn(headers);
+        self.deflater = call.deflate_stream(route, headers);
         response.map(|()| ReplyBody::Stream(self))
     }
 
@@ -249,11 +254,11 @@ impl Pump {
         let snapshot = self.snapshot.clone();
         let route = snapshot.route_of(self.route)?;
         while let Some(ReplyEvent::Data(data)) = self.held.take_if(|held| matches!(held, ReplyEvent::Data(_))) {
-            self.deframer.push(data);
-            if let Some(envelope) = self.deframer.next_envelope().map_err(bad_envelope)? {
-                let named = ReplyEncoder::raw_content_type(&route.binding, &envelope.payload);
-                self.message(route, &envelope)?;
-                self.messages()?;
+            self.messages.push(data);
+            if let Some(message) = self.messages.next_message().map_err(bad_message)? {
+                let named = ReplyEncoder::raw_content_type(&route.binding, &message);
+                self.message(route, &message)?;
+                self.write_messages()?;
                 return named.map_err(OutputError::into_status);
             }
             self.first_sign(None).await?;
@@ -272,19 +277,16 @@ impl Pump {
             match event.await? {
                 ReplyEvent::Head(metadata) => head = metadata,
                 ReplyEvent::Data(data) => {
-                    self.deframer.push(data);
-                    while let Some(envelope) = self.deframer.next_envelope().map_err(bad_envelope)? {
-                        check_flags(&envelope)?;
-                        if message.replace(envelope.payload).is_some() {
+                    self.messages.push(data);
+                    while let Some(next) = self.messages.next_message().map_err(bad_message)? {
+                        if message.replace(next).is_some() {
                             return Err(not_one("more than one message"));
                         }
                     }
                 }
                 ReplyEvent::End(Err(status)) => return Err(status),
-                ReplyEvent::End(Ok(_)) if !self.deframer.is_empty() => {
-                    return Err(bad_envelope(EnvelopeError::Truncated));
-                }
                 ReplyEvent::End(Ok(trailers)) => {
+                    self.messages.end().map_err(bad_message)?;
                     let message = message.ok_or_else(|| not_one("no message"))?;
                     return Ok(UnaryReply { head, message, trailers });
                 }
@@ -302,13 +304,22 @@ impl Pump {
                     Poll::Pending
                 }
                 Some(End::Abort) => Poll::Ready(Some(Err(Broken))),
-                Some(End::Clean) | None => Poll::Ready(None),
+                Some(End::Clean) | None => Poll::Ready(self.deflater.take().map(end_of)),
             };
         }
         if let Some(idle) = &mut self.idle {
             idle.wrote = Instant::now();
         }
-        Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.out).into()))))
+        Poll::Ready(Some(self.take_out().map(|bytes| Frame::data(bytes.into()))))
+    }
+
+    /// What is to be handed on, so that the client can read all of it.
+    fn take_out(&mut self) -> Result<Vec<u8>, Broken> {
+        let plain = std::mem::take(&mut self.out);
+        let Some(deflater) = &mut self.deflater else { return Ok(plain) };
+        let mut coded = Vec::new();
+        deflater.push(&plain, &mut coded).and_then(|()| deflater.flush(&mut coded)).map_err(|_| Broken)?;
+        Ok(coded)
     }
 
     /// Moves both ways until there is a frame's worth, or all that is ready is taken.
@@ -341,14 +352,14 @@ impl Pump {
         let outcome = match event {
             ReplyEvent::Head(_) => return,
             ReplyEvent::Data(data) => {
-                self.deframer.push(data);
-                match self.messages() {
+                self.messages.push(data);
+                match self.write_messages() {
                     Ok(()) => return,
                     Err(status) => Err(status),
                 }
             }
-            ReplyEvent::End(Ok(_)) if !self.deframer.is_empty() => Err(bad_envelope(EnvelopeError::Truncated)),
-            ReplyEvent::End(outcome) => outcome.map(drop),
+            ReplyEvent::End(Ok(_)) => self.messages.end().map_err(bad_message),
+            ReplyEvent::End(Err(status)) => Err(status),
         };
         let told = outcome.as_ref().err().map_or(Ok(()), Err);
         self.ended = Some(self.encoder.end(told, &self.snapshot.codec, &mut self.out));
@@ -357,20 +368,19 @@ impl Pump {
     }
 
     /// Writes the messages that are whole.
-    fn messages(&mut self) -> Result<(), Status> {
+    fn write_messages(&mut self) -> Result<(), Status> {
         let snapshot = self.snapshot.clone();
         let route = snapshot.route_of(self.route)?;
-        while let Some(envelope) = self.deframer.next_envelope().map_err(bad_envelope)? {
-            self.message(route, &envelope)?;
+        while let Some(message) = self.messages.next_message().map_err(bad_message)? {
+            self.message(route, &message)?;
         }
         Ok(())
     }
 
-    fn message(&mut self, route: &Route, envelope: &Envelope) -> Result<(), Status> {
-        check_flags(envelope)?;
-        let written = self.encoder.message(&self.snapshot.codec, &route.binding, &envelope.payload, &mut self.out);
+    fn message(&mut self, route: &Route, message: &[u8]) -> Result<(), Status> {
+        let written = self.encoder.message(&self.snapshot.codec, &route.binding, message, &mut self.out);
         written.map_err(OutputError::into_status)?;
-        self.record.reply_message(envelope.payload.len());
+        self.record.reply_message(message.len());
         Ok(())
     }
 
@@ -395,10 +405,12 @@ impl Pump {
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<ReplyEvent> {
-        match &mut self.replies {
-            Some(replies) => replies.poll_event(cx),
-            None => Poll::Pending,
+        let Some(replies) = &mut self.replies else { return Poll::Pending };
+        let event = replies.poll_event(cx);
+        if let Poll::Ready(ReplyEvent::Head(metadata)) = &event {
+            self.messages.on_head(metadata);
         }
+        event
     }
 
     /// Nobody is to read the stream, and nobody expected to: it counts as a call that ended well.
@@ -420,31 +432,15 @@ impl Pump {
     }
 }
 
+/// The last bytes of a compressed stream.
+fn end_of(mut deflater: Deflater) -> Result<Frame<Bytes>, Broken> {
+    let mut coded = Vec::new();
+    deflater.finish(&mut coded).map_err(|_| Broken)?;
+    Ok(Frame::data(coded.into()))
+}
+
 /// The code that gRPC has for it (statuscodes.md, "Request cardinality violation").
 fn not_one(what: &str) -> Status {
     let text = format!("the upstream answered with {what} where one was due");
     Status::upstream(Code::Unimplemented, text).with_reason(Reason::UpstreamProtocol)
-}
-
-/// No compression was agreed on with the upstream.
-pub(super) fn check_flags(envelope: &Envelope) -> Result<(), Status> {
-    match envelope.flags {
-        0 => Ok(()),
-        flags => Err(bad_envelope(EnvelopeError::Flags(flags))),
-    }
-}
-
-/// The upstream's bytes are not what they should be.
-pub(super) fn bad_envelope(error: EnvelopeError) -> Status {
-    match error {
-        EnvelopeError::TooLarge { len, max } => {
-            let text = format!("the upstream's message of {len} bytes is larger than the limit of {max} bytes");
-            Status::upstream(Code::ResourceExhausted, text).with_reason(Reason::UpstreamMessageTooLarge)
-        }
-        EnvelopeError::Flags(_) | EnvelopeError::Truncated => {
-            Status::upstream(Code::Internal, "the upstream's stream is not gRPC")
-                .with_reason(Reason::UpstreamProtocol)
-                .with_cause(error)
-        }
-    }
 }

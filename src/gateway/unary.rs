@@ -65,7 +65,7 @@ pub(super) fn whole(
     if encoder.is_stream() {
         reply::mark_as_stream(headers);
     } else if status == StatusCode::OK && dialect::is_safe(&call.head.method) {
-        response = reply::let_keep(&call.head.headers, route.policy.settings.cache_control.as_ref(), response);
+        response = reply::let_keep(call, route.policy.settings.cache_control.as_ref(), response);
     }
     record.http_status(response.status());
     record.finish(Ok(()));

@@ -4,8 +4,12 @@ use h2::Reason as Reset;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use crate::{
+    coding::InflateError,
     status::{Code, Reason, Status},
-    wire::metadata::{decode_binary, decode_message, is_encoding, is_reserved},
+    wire::{
+        EnvelopeError, MessageError,
+        metadata::{decode_binary, decode_message, is_encoding, is_reserved},
+    },
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -22,9 +26,31 @@ pub(super) fn protocol(code: Code, text: impl Into<std::borrow::Cow<'static, str
     Status::upstream(code, text).with_reason(Reason::UpstreamProtocol)
 }
 
-pub(super) fn too_large(len: usize, max: usize) -> Status {
-    let text = format!("the upstream's reply of {len} bytes is larger than the limit of {max} bytes");
-    Status::upstream(Code::ResourceExhausted, text).with_reason(Reason::UpstreamMessageTooLarge)
+/// The upstream's messages are not what they should be.
+pub fn bad_message(error: MessageError) -> Status {
+    let too_large =
+        |text: String| Status::upstream(Code::ResourceExhausted, text).with_reason(Reason::UpstreamMessageTooLarge);
+    match error {
+        MessageError::Envelope(EnvelopeError::TooLarge { len, max }) => {
+            too_large(format!("the upstream's message of {len} bytes is larger than the limit of {max} bytes"))
+        }
+        MessageError::Inflate(InflateError::TooLarge { max }) => {
+            too_large(format!("the upstream's message inflates to more than the limit of {max} bytes"))
+        }
+        MessageError::Envelope(EnvelopeError::Flags(flags)) => {
+            let text = format!("the upstream's message has the flags {flags:#04x}, but no compression was agreed on");
+            protocol(Code::Internal, text)
+        }
+        MessageError::Envelope(EnvelopeError::Truncated) => {
+            protocol(Code::Internal, "the upstream's reply ends within a message")
+        }
+        MessageError::Encoding(name) => {
+            protocol(Code::Internal, format!("the upstream's message is compressed in an unknown encoding: {name:?}"))
+        }
+        MessageError::Inflate(error) => {
+            protocol(Code::Internal, "the upstream's message is not compressed as it says").with_cause(error)
+        }
+    }
 }
 
 /// True where the peer says that it never processed the stream, so that the call may be sent again

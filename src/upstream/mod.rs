@@ -22,6 +22,7 @@ use std::{future::Future, sync::Arc};
 use bytes::Bytes;
 
 pub use cluster::{Cluster, ClusterError, EndpointState};
+pub use failure::bad_message;
 pub use stream::{Download, Upload};
 
 use crate::{

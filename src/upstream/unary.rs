@@ -10,11 +10,17 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{connection::Begun, failure, pool::Shared, reply::Reply, request::Outgoing};
+use super::{
+    connection::Begun,
+    failure::{self, bad_message},
+    pool::Shared,
+    reply::Reply,
+    request::Outgoing,
+};
 use crate::{
     call::{CallHead, ReplyEvent, UnaryReply},
     status::{Code, Status},
-    wire::{Deframer, Envelope, EnvelopeError},
+    wire::Messages,
 };
 
 /// How often a call that the peer never processed is sent again.
@@ -48,10 +54,13 @@ async fn collect(
     deadline: Option<Instant>,
     reply_bytes_max: usize,
 ) -> Result<UnaryReply, Status> {
-    let mut collected = Collected { head: HeaderMap::new(), message: None, pieces: Deframer::new(reply_bytes_max) };
+    let mut collected = Collected { head: HeaderMap::new(), message: None, messages: Messages::new(reply_bytes_max) };
     loop {
         match poll_fn(|cx| poll_timely(reply, expiry.as_mut(), cx)).await {
-            ReplyEvent::Head(head) => collected.head = head,
+            ReplyEvent::Head(head) => {
+                collected.messages.on_head(&head);
+                collected.head = head;
+            }
             ReplyEvent::Data(piece) => collected.push(piece)?,
             ReplyEvent::End(Ok(trailers)) => return collected.end(trailers),
             ReplyEvent::End(Err(status)) => return Err(timely(status, deadline)),
@@ -82,17 +91,14 @@ pub(super) fn timely(status: Status, deadline: Option<Instant>) -> Status {
 struct Collected {
     head: HeaderMap,
     message: Option<Bytes>,
-    pieces: Deframer,
+    messages: Messages,
 }
 
 impl Collected {
     fn push(&mut self, piece: Bytes) -> Result<(), Status> {
-        self.pieces.push(piece);
-        while let Some(Envelope { flags, payload }) = self.pieces.next_envelope().map_err(envelope_fault)? {
-            if flags != 0 {
-                return Err(envelope_fault(EnvelopeError::Flags(flags)));
-            }
-            if self.message.replace(payload).is_some() {
+        self.messages.push(piece);
+        while let Some(message) = self.messages.next_message().map_err(bad_message)? {
+            if self.message.replace(message).is_some() {
                 let text = "the upstream answered a unary call with more than one message";
                 return Err(failure::protocol(Code::Unimplemented, text));
             }
@@ -101,23 +107,10 @@ impl Collected {
     }
 
     fn end(self, trailers: HeaderMap) -> Result<UnaryReply, Status> {
-        if !self.pieces.is_empty() {
-            return Err(envelope_fault(EnvelopeError::Truncated));
-        }
+        self.messages.end().map_err(bad_message)?;
         let Some(message) = self.message else {
             return Err(failure::protocol(Code::Unimplemented, "the upstream answered a unary call with no message"));
         };
         Ok(UnaryReply { head: self.head, message, trailers })
-    }
-}
-
-fn envelope_fault(error: EnvelopeError) -> Status {
-    match error {
-        EnvelopeError::TooLarge { len, max } => failure::too_large(len, max),
-        EnvelopeError::Flags(flags) => {
-            let text = format!("the upstream's reply has the flags {flags:#04x}, but no compression was agreed on");
-            failure::protocol(Code::Internal, text)
-        }
-        EnvelopeError::Truncated => failure::protocol(Code::Internal, "the upstream's reply ends within a message"),
     }
 }

@@ -4,6 +4,7 @@
 
 mod delimited;
 mod envelope;
+mod messages;
 pub mod metadata;
 mod pieces;
 pub mod timeout;
@@ -11,3 +12,4 @@ pub mod varint;
 
 pub use delimited::{Delimited, DelimitedError};
 pub use envelope::{Counter, Deframer, Envelope, EnvelopeError, PREFIX_BYTES, close_envelope, open_envelope, prefix};
+pub use messages::{GRPC_ENCODING, MessageError, Messages};

@@ -11,38 +11,37 @@ use crate::{
     gateway::{
         request::close_envelope,
         snapshot::{Route, Snapshot},
-        stream::{bad_envelope, check_flags},
     },
     status::{Code, Reason, Status},
-    wire::{EnvelopeError, open_envelope},
+    upstream::bad_message,
+    wire::open_envelope,
 };
 
 impl Socket {
     /// From an upstream's event to frames.
     pub(super) fn step(&mut self, event: ReplyEvent) {
         match event {
-            ReplyEvent::Head(_) => {}
+            ReplyEvent::Head(metadata) => self.messages.on_head(&metadata),
             ReplyEvent::Data(data) => {
-                self.deframer.push(data);
-                if let Err(status) = self.messages() {
+                self.messages.push(data);
+                if let Err(status) = self.write_messages() {
                     self.end(Err(&status));
                 }
             }
-            ReplyEvent::End(Ok(_)) if !self.deframer.is_empty() => {
-                self.end(Err(&bad_envelope(EnvelopeError::Truncated)));
+            ReplyEvent::End(Ok(_)) => {
+                let whole = self.messages.end().map_err(bad_message);
+                self.end(whole.as_ref().map(|()| ()));
             }
-            ReplyEvent::End(Ok(_)) => self.end(Ok(())),
             ReplyEvent::End(Err(status)) => self.end(Err(&status)),
         }
     }
 
-    fn messages(&mut self) -> Result<(), Status> {
+    fn write_messages(&mut self) -> Result<(), Status> {
         let snapshot = self.snapshot.clone();
         let route = snapshot.route_of(self.route)?;
-        while let Some(envelope) = self.deframer.next_envelope().map_err(bad_envelope)? {
-            check_flags(&envelope)?;
-            self.write_reply(&snapshot, route, &envelope.payload).map_err(OutputError::into_status)?;
-            self.record.reply_message(envelope.payload.len());
+        while let Some(message) = self.messages.next_message().map_err(bad_message)? {
+            self.write_reply(&snapshot, route, &message).map_err(OutputError::into_status)?;
+            self.record.reply_message(message.len());
         }
         Ok(())
     }

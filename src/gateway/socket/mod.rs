@@ -39,7 +39,7 @@ use crate::{
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
     upstream::{Download, Pool, Upload},
-    wire::Deframer,
+    wire::Messages,
 };
 
 /// Bytes read from the socket at once.
@@ -124,7 +124,7 @@ struct Socket {
     batch: Vec<u8>,
     /// The request stream has ended on the client's side.
     half_closed: bool,
-    deframer: Deframer,
+    messages: Messages,
 
     /// Frames that wait for the client, and how much of them is written; bounded as `batch` is.
     out: Vec<u8>,
@@ -174,7 +174,7 @@ impl Socket {
             replies: None,
             batch: Vec::new(),
             half_closed: false,
-            deframer: Deframer::new(limits.reply_message_bytes_max),
+            messages: Messages::new(limits.reply_message_bytes_max),
             out: Vec::new(),
             written: 0,
             unflushed: false,

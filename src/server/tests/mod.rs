@@ -33,7 +33,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::*;
 use crate::{
-    config::{Cors, Listener, ServerTls},
+    config::{Compression, Cors, Listener, ServerTls},
     edge::Peer,
 };
 
@@ -156,6 +156,7 @@ fn settings(tls: Option<ServerTls>) -> Settings {
         cors: Cors::default(),
         assets: Vec::new(),
         limits: Limits::default(),
+        compression: Compression::default(),
         openapi: true,
         access_log: false,
     }

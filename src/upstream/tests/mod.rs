@@ -37,6 +37,7 @@ fn settings(endpoints: Vec<EndpointUrl>) -> Upstream {
         keepalive: Duration::from_secs(30),
         keepalive_timeout: Duration::from_secs(10),
         connections_max: 4,
+        compression: None,
     }
 }
 

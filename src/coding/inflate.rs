@@ -1,0 +1,200 @@
+//! Compressed bytes to plain ones, as they arrive.
+
+use brotli::{BrotliDecompressStream, BrotliResult, BrotliState, enc::StandardAlloc};
+use flate2::{Decompress, FlushDecompress, Status};
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+use zstd::zstd_safe::DParameter;
+
+use super::{Coding, InflateError};
+
+/// Largest window of zstd, as a power of two: what every recipient of it over HTTP has to have, and none needs to
+/// exceed (RFC 9659 §3).
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+
+/// gzip's only window, as a power of two.
+const GZIP_WINDOW_BITS: u8 = 15;
+
+/// Inflates one stream, as much at a time as is asked for.
+///
+/// Invariant: holds its coding's window and less than one block of input; what was inflated is with the caller.
+pub struct Inflater {
+    coding: Coding,
+    engine: Engine,
+    stage: Stage,
+    bytes_max: usize,
+    /// Plain bytes that may still come.
+    left: usize,
+    /// Compressed bytes that may still come: what says nothing must end too.
+    coded_left: usize,
+}
+
+enum Engine {
+    Gzip(Decompress),
+    Zstd(Decoder<'static>),
+    Brotli(Box<BrotliState<StandardAlloc, StandardAlloc, StandardAlloc>>),
+    /// No memory: nothing can be inflated.
+    Missing,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Begin,
+    Within,
+    /// After the end of a gzip member, a zstd frame, a brotli stream.
+    Ended,
+}
+
+/// What one step came to.
+struct Step {
+    read: usize,
+    written: usize,
+    ended: bool,
+}
+
+impl Inflater {
+    /// `bytes_max`: of everything that the stream inflates to.
+    pub fn new(coding: Coding, bytes_max: usize) -> Self {
+        // What cannot be compressed grows by a little.
+        let coded_left = bytes_max.saturating_add(bytes_max / 16).saturating_add(1024);
+        Self { coding, engine: Engine::new(coding), stage: Stage::Begin, bytes_max, left: bytes_max, coded_left }
+    }
+
+    /// Takes from the front of `input`, and appends at most `room` bytes to `plain`. Where it appends fewer, all of
+    /// `input` was taken, and there is nothing more to be had of it.
+    ///
+    /// # Errors
+    /// No more can come of a stream that was refused.
+    pub fn inflate(&mut self, input: &mut &[u8], room: usize, plain: &mut Vec<u8>) -> Result<(), InflateError> {
+        let (begin, end) = (plain.len(), plain.len() + room);
+        // One more byte than may come, to see that it does.
+        plain.resize(begin + room.min(self.left.saturating_add(1)), 0);
+        let mut at = begin;
+        let outcome = self.fill(input, plain, &mut at);
+        debug_assert!(at <= end);
+        plain.truncate(at);
+        outcome
+    }
+
+    /// To be asked when all input was given.
+    ///
+    /// # Errors
+    /// The stream is not whole.
+    pub fn finish(&self) -> Result<(), InflateError> {
+        if self.stage == Stage::Ended { Ok(()) } else { Err(InflateError::Truncated(self.coding)) }
+    }
+
+    fn fill(&mut self, input: &mut &[u8], plain: &mut [u8], at: &mut usize) -> Result<(), InflateError> {
+        while *at < plain.len() {
+            if self.stage != Stage::Within {
+                if input.is_empty() {
+                    break;
+                }
+                self.begin()?;
+            }
+            let space = plain.len() - *at;
+            let Step { read, written, ended } =
+                self.engine.step(input, &mut plain[*at..]).ok_or(InflateError::Corrupt(self.coding))?;
+            *input = &input[read..];
+            self.count(read, written)?;
+            *at += written;
+            if ended {
+                self.stage = Stage::Ended;
+            } else if written < space {
+                if input.is_empty() {
+                    break;
+                }
+                if read == 0 && written == 0 {
+                    return Err(InflateError::Corrupt(self.coding));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first bytes, or more of them after an end: another member (RFC 1952 §2.2), another frame (RFC 8878 §3);
+    /// brotli has one stream.
+    fn begin(&mut self) -> Result<(), InflateError> {
+        if self.stage == Stage::Ended && !self.engine.restart() {
+            return Err(InflateError::Trailing(self.coding));
+        }
+        self.stage = Stage::Within;
+        Ok(())
+    }
+
+    fn count(&mut self, read: usize, written: usize) -> Result<(), InflateError> {
+        let too_large = InflateError::TooLarge { max: self.bytes_max };
+        self.left = self.left.checked_sub(written).ok_or(too_large)?;
+        self.coded_left = self.coded_left.checked_sub(read).ok_or(too_large)?;
+        Ok(())
+    }
+}
+
+impl Engine {
+    fn new(coding: Coding) -> Self {
+        match coding {
+            Coding::Gzip => Self::Gzip(Decompress::new_gzip(GZIP_WINDOW_BITS)),
+            Coding::Zstd => Self::zstd().unwrap_or(Self::Missing),
+            // Strict: without the windows of up to 1 GiB that RFC 7932 does not have.
+            Coding::Brotli => Self::Brotli(Box::new(BrotliState::new_strict(
+                StandardAlloc::default(),
+                StandardAlloc::default(),
+                StandardAlloc::default(),
+            ))),
+        }
+    }
+
+    fn zstd() -> Option<Self> {
+        let mut decoder = Decoder::new().ok()?;
+        decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).ok()?;
+        Some(Self::Zstd(decoder))
+    }
+
+    /// Makes ready for what may follow an end; false where nothing may.
+    fn restart(&mut self) -> bool {
+        match self {
+            Self::Gzip(gzip) => gzip.reset(true),
+            Self::Zstd(zstd) => return zstd.reinit().is_ok(),
+            Self::Brotli(_) | Self::Missing => return false,
+        }
+        true
+    }
+
+    /// None: no sound input.
+    fn step(&mut self, input: &[u8], plain: &mut [u8]) -> Option<Step> {
+        match self {
+            Self::Gzip(gzip) => {
+                let (read, written) = (gzip.total_in(), gzip.total_out());
+                let status = gzip.decompress(input, plain, FlushDecompress::None).ok()?;
+                Some(Step {
+                    read: (gzip.total_in() - read) as usize,
+                    written: (gzip.total_out() - written) as usize,
+                    ended: status == Status::StreamEnd,
+                })
+            }
+            Self::Zstd(zstd) => {
+                let (mut input, mut output) = (InBuffer::around(input), OutBuffer::around(plain));
+                let hint = zstd.run(&mut input, &mut output).ok()?;
+                Some(Step { read: input.pos(), written: output.pos(), ended: hint == 0 })
+            }
+            Self::Brotli(state) => {
+                let (mut available_in, mut read) = (input.len(), 0);
+                let (mut available_out, mut written, mut total) = (plain.len(), 0, 0);
+                let result = BrotliDecompressStream(
+                    &mut available_in,
+                    &mut read,
+                    input,
+                    &mut available_out,
+                    &mut written,
+                    plain,
+                    &mut total,
+                    state,
+                );
+                match result {
+                    BrotliResult::ResultFailure => None,
+                    result => Some(Step { read, written, ended: matches!(result, BrotliResult::ResultSuccess) }),
+                }
+            }
+            Self::Missing => None,
+        }
+    }
+}
