@@ -54,7 +54,7 @@ pub(super) fn media_type_of(dialect: Dialect, headers: &HeaderMap) -> &'static s
         Dialect::Protobuf => PROTOBUF,
         Dialect::JsonSeq => return "application/json-seq",
         Dialect::Sse => return "text/event-stream",
-        Dialect::Json | Dialect::WebSocket | Dialect::Grpc => return "application/json",
+        Dialect::Json | Dialect::WebSocket | Dialect::Grpc | Dialect::GrpcWeb => return "application/json",
     };
     let named = |kind: &str| names.into_iter().find(|name| *name == kind);
     let accepted = best(headers, named).map(|(name, _)| name);
@@ -81,6 +81,11 @@ pub fn output_settings(headers: &HeaderMap, route: OutputSettings) -> OutputSett
         }
     }
     settings
+}
+
+/// What the client prefers among what `choose` knows.
+pub(super) fn preferred<T>(headers: &HeaderMap, choose: impl Fn(&str) -> Option<T>) -> Option<T> {
+    best(headers, choose).map(|(choice, _)| choice)
 }
 
 /// Whether RFC 9457 is what the client wants errors in.

@@ -64,10 +64,10 @@ impl ReplyEncoder {
             _ if raw => Framing::Raw,
             Dialect::Protobuf if server_streaming => Framing::Delimited,
             Dialect::Protobuf => Framing::Binary,
-            Dialect::Json | Dialect::WebSocket | Dialect::Grpc if server_streaming => {
+            Dialect::Json | Dialect::WebSocket | Dialect::Grpc | Dialect::GrpcWeb if server_streaming => {
                 Framing::Array(ArrayWriter::default())
             }
-            Dialect::Json | Dialect::WebSocket | Dialect::Grpc => Framing::Single,
+            Dialect::Json | Dialect::WebSocket | Dialect::Grpc | Dialect::GrpcWeb => Framing::Single,
         };
         let options = output_settings(request, route);
         // A line, or an event's data, ends where a line does.

@@ -12,7 +12,6 @@ use crate::{
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const GRPC_STATUS_DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
-const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 
 /// `application/grpc` and its suffixes, but not gRPC-Web.
 pub fn is_content_type(media_type: &str) -> bool {
@@ -26,22 +25,39 @@ pub fn is_content_type(media_type: &str) -> bool {
 /// # Errors
 /// Anything but POST over HTTP/2.
 pub fn check(head: &Parts) -> Result<(), Status> {
-    let wrong = |text| Err(Status::client(Code::Internal, text).with_reason(Reason::InvalidHeader));
     if head.version != Version::HTTP_2 {
-        return wrong("gRPC needs HTTP/2");
+        return Err(Status::client(Code::Internal, "gRPC needs HTTP/2")
+            .with_http(StatusCode::HTTP_VERSION_NOT_SUPPORTED)
+            .with_reason(Reason::InvalidHeader));
     }
-    if head.method != Method::POST {
-        return wrong("a gRPC request is a POST");
-    }
-    Ok(())
+    if head.method == Method::POST { Ok(()) } else { Err(no_post()) }
 }
 
-/// A trailers-only answer.
-pub fn refuse(status: &Status) -> Response<Bytes> {
+pub(super) fn no_post() -> Status {
+    Status::client(Code::Internal, "a gRPC request is a POST")
+        .with_http(StatusCode::METHOD_NOT_ALLOWED)
+        .with_header(header::ALLOW, HeaderValue::from_static("POST"))
+        .with_reason(Reason::MethodNotAllowed)
+}
+
+/// A trailers-only answer. What is no gRPC request at all gets the HTTP status that gRPC's own servers have for it, so
+/// that whoever sent it by mistake sees it too; to a gRPC client `grpc-status` comes first.
+pub fn refuse(status: &Status, content_type: HeaderValue) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::OK;
     *response.headers_mut() = trailers(Err(status), status.trailers().clone());
-    response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    let is_no_grpc = |http: &StatusCode| {
+        matches!(
+            *http,
+            StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::UNSUPPORTED_MEDIA_TYPE
+                | StatusCode::HTTP_VERSION_NOT_SUPPORTED
+        )
+    };
+    if let Some(http) = Some(status.http_status()).filter(is_no_grpc) {
+        *response.status_mut() = http;
+        response.headers_mut().extend(status.headers().clone());
+    }
     response
 }
 
@@ -83,8 +99,9 @@ mod tests {
     #[test]
     fn a_refusal_is_trailers_only() {
         let status = Status::client(Code::NotFound, "no such café").with_reason(Reason::RouteNotFound);
-        let response = refuse(&status);
+        let response = refuse(&status, HeaderValue::from_static("application/grpc+proto"));
         assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "application/grpc+proto");
         assert_eq!(response.headers()["grpc-status"], "5");
         assert_eq!(response.headers()["grpc-message"], "no such caf%C3%A9");
         assert!(response.headers().contains_key("grpc-status-details-bin"));

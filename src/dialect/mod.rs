@@ -3,8 +3,10 @@
 mod accept;
 mod decode;
 mod encode;
+mod enveloped;
 mod form;
 pub mod grpc;
+pub mod grpc_web;
 mod json;
 pub mod multipart;
 mod ndjson;
@@ -17,8 +19,9 @@ use http::{HeaderMap, Method, Version, header, request::Parts};
 pub use accept::{VARY, output_settings, sends_protobuf};
 pub use decode::{BodyKind, DecodeError, Piece, RequestDecoder};
 pub use encode::{End, ReplyEncoder};
+pub use enveloped::{Ending, Framing, Payload};
 pub use form::{FormError, FormReader};
-pub use refusal::{ErrorFormat, error_json, refuse};
+pub use refusal::{error_json, refuse};
 pub use sse::Retry;
 
 /// The language that a caller speaks. Closed: a new one is matched everywhere.
@@ -38,11 +41,21 @@ pub enum Dialect {
     WebSocket,
     /// gRPC over HTTP/2, passed through.
     Grpc,
+    /// gRPC's envelopes over any HTTP.
+    GrpcWeb,
 }
 
 impl Dialect {
-    pub const ALL: [Self; 7] =
-        [Self::Json, Self::Ndjson, Self::JsonSeq, Self::Protobuf, Self::Sse, Self::WebSocket, Self::Grpc];
+    pub const ALL: [Self; 8] = [
+        Self::Json,
+        Self::Ndjson,
+        Self::JsonSeq,
+        Self::Protobuf,
+        Self::Sse,
+        Self::WebSocket,
+        Self::Grpc,
+        Self::GrpcWeb,
+    ];
 
     /// Decides from the request's head alone, before anything else can fail, so that every refusal is told in the
     /// caller's own tongue.
@@ -50,19 +63,23 @@ impl Dialect {
         if websocket::is_upgrade(&head.method, &head.headers) && head.version < Version::HTTP_2 {
             return Self::WebSocket;
         }
-        if let Some(kind) = media_type(&head.headers, &header::CONTENT_TYPE)
-            && grpc::is_content_type(kind)
-        {
-            return Self::Grpc;
+        match media_type(&head.headers, &header::CONTENT_TYPE) {
+            Some(kind) if grpc::is_content_type(kind) => Self::Grpc,
+            Some(kind) if grpc_web::is_content_type(kind) => Self::GrpcWeb,
+            _ => accept::dialect(&head.headers),
         }
-        accept::dialect(&head.headers)
+    }
+
+    /// Whether it is the tongue of generated clients, in which all metadata is told.
+    pub fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcWeb)
     }
 
     /// Whether its bodies may be in a content coding of HTTP (RFC 9110 §8.4); the others compress messages, if anything.
     pub fn codes_bodies(self) -> bool {
         match self {
             Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::Sse => true,
-            Self::WebSocket | Self::Grpc => false,
+            Self::WebSocket | Self::Grpc | Self::GrpcWeb => false,
         }
     }
 
@@ -76,14 +93,17 @@ impl Dialect {
             Self::Sse => "sse",
             Self::WebSocket => "websocket",
             Self::Grpc => "grpc",
+            Self::GrpcWeb => "grpc-web",
         }
     }
 
     /// Whether a method of this kind can be told in it at all (PROTOCOLS §1).
-    pub fn carries(self, client_streaming: bool) -> bool {
+    pub fn carries(self, client_streaming: bool, server_streaming: bool) -> bool {
         match self {
             // EventSource sends one request and no body.
             Self::Sse => !client_streaming,
+            // What streams up alone may be one message; a dialogue is none.
+            Self::GrpcWeb => !(client_streaming && server_streaming),
             Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::WebSocket | Self::Grpc => true,
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use prost_types::Any;
 
-use super::{Dialect, accept, grpc};
+use super::{Dialect, Framing, accept, grpc};
 use crate::{
     codec::Codec,
     status::{Detail, Status, decode_details, encode_status},
@@ -14,7 +14,7 @@ use crate::{
 
 /// Which error body a client of the HTTP dialects gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ErrorFormat {
+enum ErrorFormat {
     /// `google.rpc.Status` as JSON.
     #[default]
     RpcStatus,
@@ -25,7 +25,7 @@ pub enum ErrorFormat {
 }
 
 impl ErrorFormat {
-    pub fn of(dialect: Dialect, headers: &HeaderMap) -> Self {
+    fn of(dialect: Dialect, headers: &HeaderMap) -> Self {
         match dialect {
             _ if accept::wants_problem(headers) => Self::Problem,
             Dialect::Protobuf => Self::Protobuf(accept::media_type_of(dialect, headers)),
@@ -35,11 +35,12 @@ impl ErrorFormat {
 }
 
 /// The whole answer to a call that failed before its reply began.
-pub fn refuse(dialect: Dialect, format: ErrorFormat, status: &Status, codec: &Codec) -> Response<Bytes> {
+pub fn refuse(dialect: Dialect, request: &HeaderMap, status: &Status, codec: &Codec) -> Response<Bytes> {
     match dialect {
-        Dialect::Grpc => grpc::refuse(status),
+        Dialect::Grpc => grpc::refuse(status, Framing::Grpc.reply_type(request)),
+        Dialect::GrpcWeb => grpc::refuse(status, Framing::web(request).reply_type(request)),
         Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse | Dialect::WebSocket => {
-            http_error(format, status, codec)
+            http_error(ErrorFormat::of(dialect, request), status, codec)
         }
     }
 }
@@ -149,7 +150,7 @@ mod tests {
         let set: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/test.binpb"));
         let codec = Codec::compile(&DescriptorPool::decode(set).unwrap());
         let request = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
-        refuse(dialect, ErrorFormat::of(dialect, &request), status, &codec)
+        refuse(dialect, &request, status, &codec)
     }
 
     #[test]

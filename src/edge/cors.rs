@@ -106,13 +106,31 @@ impl Cors {
         if self.credentials {
             reply.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
         }
-        reply.insert(
-            header::ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static(
-                "x-request-id, retry-after, etag, location, warning, grpc-status, grpc-message, grpc-status-details-bin",
-            ),
-        );
+        let exposed = exposed(reply);
+        reply.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
     }
+}
+
+/// The headers of a reply that a page may read, by their names: a `*` means nothing where credentials are sent
+/// (WHATWG Fetch §3.3.7).
+fn exposed(reply: &HeaderMap) -> HeaderValue {
+    const ALWAYS: &str =
+        "x-request-id, retry-after, etag, location, warning, grpc-status, grpc-message, grpc-status-details-bin";
+    let others = reply.keys().map(HeaderName::as_str).filter(|name| !is_told_anyway(name));
+    let more: String = others
+        .filter(|name| !ALWAYS.split(", ").any(|one| one == *name))
+        .fold(String::new(), |names, name| names + ", " + name);
+    if more.is_empty() {
+        return HeaderValue::from_static(ALWAYS);
+    }
+    HeaderValue::from_str(&format!("{ALWAYS}{more}")).unwrap_or(HeaderValue::from_static(ALWAYS))
+}
+
+/// What a page may read in any case ("CORS-safelisted response-header name"), and what no page is to.
+fn is_told_anyway(name: &str) -> bool {
+    const SAFE: [&str; 7] =
+        ["cache-control", "content-language", "content-length", "content-type", "expires", "last-modified", "pragma"];
+    SAFE.contains(&name) || matches!(name, "set-cookie" | "vary") || name.starts_with("access-control-")
 }
 
 /// Whether a browser sends such a request to another site without asking first (WHATWG Fetch §2.2.2, "CORS-safelisted
@@ -203,6 +221,27 @@ mod tests {
                 request = request.header(header::CONTENT_TYPE, kind);
             }
             assert_eq!(is_unasked(&request.body(()).unwrap().into_parts().0), unasked, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_page_may_read_what_the_reply_bears() {
+        let request = headers(&[(header::ORIGIN, "https://app.example.com")]);
+        let mut reply = headers(&[
+            (header::CONTENT_TYPE, "application/grpc-web"),
+            (header::SET_COOKIE, "a=b"),
+            (header::ETAG, "\"e\""),
+            (HeaderName::from_static("x-own-bin"), "AAE"),
+            (HeaderName::from_static("x-other"), ""),
+        ]);
+        reply.append("x-other", HeaderValue::from_static("again"));
+        for credentials in [true, false] {
+            cors(&["https://app.example.com"], credentials).decorate(&request, OriginCheck::Allowed, &mut reply);
+            assert_eq!(
+                reply[header::ACCESS_CONTROL_EXPOSE_HEADERS],
+                "x-request-id, retry-after, etag, location, warning, grpc-status, grpc-message, \
+                 grpc-status-details-bin, x-own-bin, x-other"
+            );
         }
     }
 

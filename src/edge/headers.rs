@@ -81,6 +81,20 @@ impl HeaderRules {
         metadata
     }
 
+    /// The metadata of a call by a generated client in a browser: the same without what the browser says of the HTTP
+    /// request itself.
+    pub fn browser_request(&self, headers: &HeaderMap, client: &Client<'_>, id: &RequestId) -> HeaderMap {
+        let mut metadata = HeaderMap::with_capacity(headers.len() + 4);
+        for (name, value) in headers {
+            if !metadata::is_reserved(name) && !is_forwarded(name) && !is_of_http(name) || metadata::is_encoding(name) {
+                metadata.append(name.clone(), value.clone());
+            }
+        }
+        join_cookies(&mut metadata);
+        forward(headers, client, id, &mut metadata);
+        metadata
+    }
+
     /// The headers of a plain HTTP reply: what the allow-lists let through of the upstream's metadata.
     pub fn response(&self, metadata: &HeaderMap, reply: &mut HeaderMap) {
         for (name, value) in metadata {
@@ -107,6 +121,22 @@ fn passes_by_default(name: &HeaderName) -> bool {
 
 fn is_forwarded(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-forwarded-") || *name == REQUEST_ID
+}
+
+/// What a browser, or a library in it, says of the HTTP request that a call is made by.
+fn is_of_http(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    match name.as_bytes().first() {
+        Some(b'a') => matches!(name, "accept" | "accept-encoding" | "accept-charset"),
+        Some(b'c') => matches!(name, "cache-control") || name.starts_with("content-"),
+        Some(b'd') => name == "dnt",
+        Some(b'o') => name == "origin",
+        Some(b'p') => matches!(name, "pragma" | "priority"),
+        Some(b'r') => name == "referer",
+        Some(b's') => name.starts_with("sec-"),
+        Some(b'x') => matches!(name, "x-grpc-web" | "x-user-agent"),
+        _ => false,
+    }
 }
 
 /// Tells the upstream who called: a trusted proxy's word with the peer added, or only what we saw ourselves.

@@ -59,9 +59,12 @@ impl Snapshot {
         let Way { route, method, rule } = way;
         match dialect {
             Dialect::Grpc => rule.is_none(),
+            Dialect::GrpcWeb => {
+                rule.is_none() && (!route.has_schema || dialect.carries(route.client_streaming, route.server_streaming))
+            }
             _ if method.is_none() => false,
             Dialect::Protobuf => route.binding.reply_is_message(&self.codec),
-            dialect => dialect.carries(route.client_streaming),
+            dialect => dialect.carries(route.client_streaming, route.server_streaming),
         }
     }
 

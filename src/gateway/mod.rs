@@ -2,13 +2,13 @@
 
 mod assets;
 mod deflate;
+mod envelopes;
 mod etag;
 mod explain;
 mod inflate;
 mod linger;
 mod listing;
 mod openapi;
-mod pass;
 mod record;
 mod reply;
 mod request;
@@ -51,7 +51,7 @@ use self::{
     snapshot::Route,
 };
 use crate::{
-    dialect::{self, Dialect, ErrorFormat, Retry},
+    dialect::{self, Dialect, Framing, Retry},
     drain::Drain,
     edge::{Client, Peer, REQUEST_ID, RequestIds},
     limits::Limits,
@@ -155,7 +155,10 @@ impl Gateway {
             Err(status) => return reject(call, Some(route), &mut record, &status),
         };
         let answer = match call.dialect {
-            Dialect::Grpc => pass::serve(call, opened, &mut record, body).await,
+            Dialect::Grpc => envelopes::serve(call, opened, Framing::Grpc, &mut record, body).await,
+            Dialect::GrpcWeb => {
+                envelopes::serve(call, opened, Framing::web(&call.head.headers), &mut record, body).await
+            }
             Dialect::WebSocket => socket::serve(call, opened, &mut record, upgrade).await,
             Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse => {
                 match opened.is_unary() {
@@ -178,9 +181,8 @@ impl Worker {
 
 /// A failure before the reply began, told in the caller's own tongue.
 fn reject(call: &Call<'_>, route: Option<&Route>, record: &mut Record, status: &Status) -> Response<ReplyBody> {
-    let format = ErrorFormat::of(call.dialect, &call.head.headers);
-    let mut response = dialect::refuse(call.dialect, format, status, &call.snapshot.codec);
-    if let Some(route) = route.filter(|_| call.dialect != Dialect::Grpc) {
+    let mut response = dialect::refuse(call.dialect, &call.head.headers, status, &call.snapshot.codec);
+    if let Some(route) = route.filter(|_| !call.dialect.is_grpc()) {
         route.policy.headers.response(status.trailers(), response.headers_mut());
     }
     record.warn(response.headers_mut());

@@ -15,8 +15,8 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{
     deflate::{self, Deflating},
+    envelopes::Pass,
     etag,
-    pass::Pass,
     request::Call,
     stream::Pump,
 };
@@ -72,7 +72,11 @@ impl Body for ReplyBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(bytes) if bytes.is_empty())
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Stream(_) | Self::Deflating(_) => false,
+            Self::Pass(pass) => pass.is_ended(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -22,7 +22,7 @@ use crate::{
     codec::{Bound, Form, InputError, QueryMode},
     coding::InflateError,
     config::Timeout,
-    dialect::{self, BodyKind, Dialect, FormError, FormReader, RequestDecoder, grpc, sse},
+    dialect::{self, BodyKind, Dialect, FormError, FormReader, RequestDecoder, grpc, grpc_web, sse},
     edge::{Client, OriginCheck, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
     status::{Code, Reason, Status},
     upstream::Pool,
@@ -92,14 +92,19 @@ impl<'c> Call<'c> {
 
     /// What the route and the dialect together do not allow.
     fn check(&self, route: &Route) -> Result<(), Status> {
-        if self.dialect == Dialect::Grpc {
-            return grpc::check(self.head);
+        match self.dialect {
+            Dialect::Grpc => return grpc::check(self.head),
+            Dialect::GrpcWeb => grpc_web::check(self.head)?,
+            _ => {}
         }
-        if !self.dialect.carries(route.client_streaming) {
+        if route.has_schema && !self.dialect.carries(route.client_streaming, route.server_streaming) {
             let text = format!("{} cannot carry a stream of requests", self.dialect.name());
             return Err(Status::client(Code::Unimplemented, text)
                 .with_http(StatusCode::NOT_ACCEPTABLE)
                 .with_reason(Reason::UnsupportedByDialect));
+        }
+        if self.dialect.is_grpc() {
+            return Ok(());
         }
         self.check_protobuf(route)?;
         let by_link = route.is_method_path && dialect::is_safe(&self.head.method);
@@ -153,13 +158,10 @@ impl<'c> Call<'c> {
     fn call_head(&self, route: &Route, token: Option<String>) -> Result<CallHead, Status> {
         let headers = &self.head.headers;
         let rules = &route.policy.headers;
-        let (mut metadata, content_type, path) = match self.dialect {
-            Dialect::Grpc => (
-                rules.grpc_request(headers, &self.client, self.id),
-                headers.get(header::CONTENT_TYPE).cloned(),
-                self.grpc_path(),
-            ),
-            _ => (rules.request(headers, &self.client, self.id)?, None, None),
+        let (mut metadata, path) = match self.dialect {
+            Dialect::Grpc => (rules.grpc_request(headers, &self.client, self.id), self.grpc_path()),
+            Dialect::GrpcWeb => (rules.browser_request(headers, &self.client, self.id), self.grpc_path()),
+            _ => (rules.request(headers, &self.client, self.id)?, None),
         };
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
@@ -186,7 +188,7 @@ impl<'c> Call<'c> {
         };
         Ok(CallHead {
             path: path.unwrap_or_else(|| route.path.clone()),
-            content_type: content_type.unwrap_or(HeaderValue::from_static("application/grpc")),
+            content_type: HeaderValue::from_static("application/grpc"),
             metadata,
             // A deadline too far away for the clock is none.
             deadline: timeout.and_then(|timeout| self.started.checked_add(timeout)),

@@ -57,6 +57,8 @@ pub(super) struct Route {
     no_side_effects: bool,
     /// True for `/pkg.Service/Method` itself, where GET carries `?message=`.
     pub(super) is_method_path: bool,
+    /// False for what passes through by its prefix: nothing is known of its messages.
+    pub(super) has_schema: bool,
     pub(super) binding: Binding,
     pub(super) upstream: usize,
     pub(super) policy: Arc<Policy>,
@@ -212,7 +214,7 @@ impl Snapshot {
     /// once every upstream's schema is known.
     pub(super) fn find<'s, 'p>(&'s self, dialect: Dialect, head: &'p Parts) -> Result<Target<'s, 'p>, Status> {
         let path = head.uri.path();
-        if dialect == Dialect::Grpc {
+        if dialect.is_grpc() {
             return self.find_grpc(path);
         }
         route::check_path(path).map_err(route::PathError::into_status)?;
@@ -360,6 +362,7 @@ impl Builder<'_> {
             server_streaming: method.server_streaming,
             no_side_effects: method.no_side_effects,
             is_method_path,
+            has_schema: true,
             binding: binding.with_unknown_fields(policy.settings.unknown_fields),
             upstream: method.upstream,
             policy,
@@ -387,6 +390,7 @@ impl Builder<'_> {
                 server_streaming: true,
                 no_side_effects: false,
                 is_method_path: false,
+                has_schema: false,
                 binding: Binding::whole(empty, empty),
                 upstream,
                 policy: policy.clone(),

@@ -153,7 +153,7 @@ impl<'a> Writer<'a> {
                 for lines in ["application/x-ndjson", "application/json-seq"] {
                     content.insert(lines, self.envelope(kind, form).into());
                 }
-                if Dialect::Sse.carries(rule.method.client_streaming) {
+                if Dialect::Sse.carries(rule.method.client_streaming, rule.method.server_streaming) {
                     content.insert("text/event-stream", self.event(kind, form).into());
                 }
             }

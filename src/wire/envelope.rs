@@ -5,6 +5,9 @@ use thiserror::Error;
 
 use super::pieces::Pieces;
 
+/// The flag of a compressed message.
+pub const COMPRESSED: u8 = 1;
+
 /// One byte of flags and four of length, big endian.
 pub const PREFIX_BYTES: usize = 5;
 
@@ -105,17 +108,25 @@ pub struct Counter {
     remaining: usize,
     messages: u64,
     message_bytes_max: usize,
+    flags: u8,
 }
 
 impl Counter {
+    /// Of messages without flags.
     pub fn new(message_bytes_max: usize) -> Self {
-        Self { prefix: [0; PREFIX_BYTES], prefix_len: 0, remaining: 0, messages: 0, message_bytes_max }
+        Self { prefix: [0; PREFIX_BYTES], prefix_len: 0, remaining: 0, messages: 0, message_bytes_max, flags: 0 }
+    }
+
+    /// Lets messages have these flags.
+    pub fn allow(&mut self, flags: u8) {
+        self.flags |= flags;
     }
 
     /// Follows a piece of the stream.
     ///
     /// # Errors
-    /// A message over the limit, and how much of the piece stands before it.
+    /// A message that is over the limit or has other flags than it may have, and how much of the piece stands before it;
+    /// then [`Counter::is_between`] says whether that, with all before, ends between two messages.
     pub fn push(&mut self, mut piece: &[u8]) -> Result<(), (usize, EnvelopeError)> {
         let (whole, mut sound) = (piece.len(), 0);
         while !piece.is_empty() {
@@ -130,7 +141,13 @@ impl Counter {
             self.prefix_len += head;
             piece = &piece[head..];
             if self.prefix_len == PREFIX_BYTES {
-                let (_, len) = parse_prefix(&self.prefix).unwrap_or_default();
+                let (flags, len) = parse_prefix(&self.prefix).unwrap_or_default();
+                if head == PREFIX_BYTES {
+                    self.prefix_len = 0;
+                }
+                if flags & !self.flags != 0 {
+                    return Err((sound, EnvelopeError::Flags(flags)));
+                }
                 if len > self.message_bytes_max {
                     return Err((sound, EnvelopeError::TooLarge { len, max: self.message_bytes_max }));
                 }

@@ -4,14 +4,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use thiserror::Error;
 
-use super::{Deframer, Envelope, EnvelopeError};
+use super::{COMPRESSED, Deframer, Envelope, EnvelopeError};
 use crate::coding::{self, Coding, InflateError};
 
 /// How the messages of a stream are compressed, where they are.
 pub const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-
-/// An envelope's only flag that gRPC knows.
-const COMPRESSED: u8 = 1;
 
 /// Cuts a reply stream into messages, and inflates them.
 pub struct Messages {

@@ -6,6 +6,11 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 
+/// How messages are compressed (gRPC over HTTP/2, "Message-Encoding").
+pub const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+/// How they may be.
+pub const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+
 /// `grpc-message` percent-encodes everything outside space to `~`, and `%` (gRPC over HTTP/2, "Status-Message").
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 

@@ -11,5 +11,7 @@ pub mod timeout;
 pub mod varint;
 
 pub use delimited::{Delimited, DelimitedError};
-pub use envelope::{Counter, Deframer, Envelope, EnvelopeError, PREFIX_BYTES, close_envelope, open_envelope, prefix};
+pub use envelope::{
+    COMPRESSED, Counter, Deframer, Envelope, EnvelopeError, PREFIX_BYTES, close_envelope, open_envelope, prefix,
+};
 pub use messages::{GRPC_ENCODING, MessageError, Messages};

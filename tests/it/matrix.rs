@@ -183,6 +183,56 @@ async fn grpc_bidi() {
     row(Dialect::Grpc, Kind::Bidi).await;
 }
 
+#[tokio::test]
+async fn grpc_json_unary() {
+    row(Dialect::GrpcJson, Kind::Unary).await;
+}
+
+#[tokio::test]
+async fn grpc_json_server_stream() {
+    row(Dialect::GrpcJson, Kind::ServerStream).await;
+}
+
+#[tokio::test]
+async fn grpc_json_client_stream() {
+    row(Dialect::GrpcJson, Kind::ClientStream).await;
+}
+
+#[tokio::test]
+async fn grpc_json_bidi() {
+    row(Dialect::GrpcJson, Kind::Bidi).await;
+}
+
+#[tokio::test]
+async fn grpc_web_unary() {
+    row(Dialect::GrpcWeb, Kind::Unary).await;
+}
+
+#[tokio::test]
+async fn grpc_web_server_stream() {
+    row(Dialect::GrpcWeb, Kind::ServerStream).await;
+}
+
+#[tokio::test]
+async fn grpc_web_text_unary() {
+    row(Dialect::GrpcWebText, Kind::Unary).await;
+}
+
+#[tokio::test]
+async fn grpc_web_text_server_stream() {
+    row(Dialect::GrpcWebText, Kind::ServerStream).await;
+}
+
+#[tokio::test]
+async fn grpc_web_json_unary() {
+    row(Dialect::GrpcWebJson, Kind::Unary).await;
+}
+
+#[tokio::test]
+async fn grpc_web_json_server_stream() {
+    row(Dialect::GrpcWebJson, Kind::ServerStream).await;
+}
+
 /// One row of the matrix: every outcome over every connection, and then the upstream's resets.
 async fn row(dialect: Dialect, kind: Kind) {
     let mut backend = Backend::start().await;
@@ -438,7 +488,9 @@ fn assert_failed(call: &Call, end: &End, opening: &Opening, code: u32, begun: bo
     let number = tidegate::status::Code::from_number(code);
     let how = match opening.dialect {
         Dialect::WebSocket => How::Close(number.close_code()),
-        Dialect::Grpc => How::Trailers,
+        Dialect::Grpc | Dialect::GrpcJson | Dialect::GrpcWeb | Dialect::GrpcWebText | Dialect::GrpcWebJson => {
+            How::Trailers
+        }
         _ if !begun => How::Http(number.http_status().as_u16()),
         Dialect::Json | Dialect::Protobuf => {
             // No last chunk, or RST_STREAM: broken for certain, and no code to tell.

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Conn, Gateway, Via, array, binary,
+    envelopes::{EnvelopedCall, Form},
     grpc_call::{GrpcCall, RpcStatus},
     http::{Broken, Download, Upload},
     lines, sse,
@@ -27,6 +28,10 @@ pub enum Dialect {
     Sse,
     WebSocket,
     Grpc,
+    GrpcJson,
+    GrpcWeb,
+    GrpcWebText,
+    GrpcWebJson,
 }
 
 impl Dialect {
@@ -75,7 +80,7 @@ impl Kind {
     }
 
     /// The names of its messages.
-    fn messages(self) -> (&'static str, &'static str) {
+    pub fn messages(self) -> (&'static str, &'static str) {
         match self {
             Self::Unary | Self::Bidi => ("Msg", "Msg"),
             Self::ServerStream => ("StreamReq", "Msg"),
@@ -136,7 +141,10 @@ impl Opening {
         let tongue = match self.dialect {
             Dialect::Grpc => Tongue::Grpc(GrpcCall::open(self, &id, gateway.address(self.via)).await),
             Dialect::WebSocket => self.open_websocket(&id, gateway).await,
-            _ => self.open_http(&id, gateway).await,
+            dialect => match Form::of(dialect) {
+                Some(form) => Tongue::Enveloped(Box::new(EnvelopedCall::open(self, form, &id, gateway).await)),
+                None => self.open_http(&id, gateway).await,
+            },
         };
         Call { id, opening: self.clone(), tongue, sent: 0 }
     }
@@ -252,7 +260,7 @@ pub enum How {
     Event(Option<String>),
     /// A WebSocket close frame with this code.
     Close(u16),
-    /// gRPC trailers.
+    /// gRPC trailers, wherever they stood.
     Trailers,
     /// The body or the socket was cut off.
     Cut(Broken),
@@ -263,7 +271,7 @@ impl End {
         Self { how, code: Some(0), message: String::new(), details: Vec::new() }
     }
 
-    fn cut(broken: Broken) -> Self {
+    pub fn cut(broken: Broken) -> Self {
         Self { how: How::Cut(broken), code: None, message: String::new(), details: Vec::new() }
     }
 
@@ -314,6 +322,7 @@ enum Tongue {
     Http(Box<HttpCall>),
     WebSocket(Box<WebSocket>),
     Grpc(GrpcCall),
+    Enveloped(Box<EnvelopedCall>),
     /// A WebSocket that was never opened.
     Refused(Option<End>),
 }
@@ -354,6 +363,7 @@ impl Call {
             }
             Tongue::WebSocket(socket) => socket.text(message.to_string()).await,
             Tongue::Grpc(call) => call.send(message).await,
+            Tongue::Enveloped(call) => call.send(message).await,
             Tongue::Refused(_) => false,
         }
     }
@@ -372,6 +382,7 @@ impl Call {
                 socket.text("").await;
             }
             Tongue::Grpc(call) => call.half_close(),
+            Tongue::Enveloped(call) => call.half_close(),
             Tongue::Refused(_) => {}
         }
     }
@@ -381,6 +392,7 @@ impl Call {
             Tongue::Http(call) => call.next(&self.opening).await,
             Tongue::WebSocket(socket) => of_frame(socket.next().await),
             Tongue::Grpc(call) => call.next().await,
+            Tongue::Enveloped(call) => call.next().await,
             Tongue::Refused(end) => Step::End(end.take().expect("asked once")),
         }
     }
@@ -412,6 +424,7 @@ impl Call {
     pub fn leave(self) -> Option<Conn> {
         match self.tongue {
             Tongue::Http(call) if call.conn.via().is_h2() => Some(call.conn),
+            Tongue::Enveloped(call) if call.conn.via().is_h2() => Some(call.conn),
             _ => None,
         }
     }

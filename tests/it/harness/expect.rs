@@ -8,8 +8,9 @@ use super::{Dialect, End, How, Kind, Opening, Via};
 pub fn vias(dialect: Dialect) -> &'static [Via] {
     match dialect {
         Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse => &Via::ALL,
+        Dialect::GrpcWeb | Dialect::GrpcWebText | Dialect::GrpcWebJson => &Via::ALL,
         Dialect::WebSocket => &[Via::H1, Via::H1Tls],
-        Dialect::Grpc => &[Via::H2c, Via::H2Tls],
+        Dialect::Grpc | Dialect::GrpcJson => &[Via::H2c, Via::H2Tls],
     }
 }
 
@@ -34,7 +35,9 @@ pub fn end(opening: &Opening) -> End {
         Dialect::Ndjson | Dialect::JsonSeq => How::Line,
         Dialect::Sse => How::Event(Some("~end".to_owned())),
         Dialect::WebSocket => How::Close(1000),
-        Dialect::Grpc => How::Trailers,
+        Dialect::Grpc | Dialect::GrpcJson | Dialect::GrpcWeb | Dialect::GrpcWebText | Dialect::GrpcWebJson => {
+            How::Trailers
+        }
     };
     End { how, code: Some(0), message: String::new(), details: Vec::new() }
 }

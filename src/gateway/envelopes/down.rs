@@ -1,0 +1,142 @@
+//! The way down: from the upstream's envelopes to the client's bytes. Knows nothing of when they are sent.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::{Side, flags, unsound};
+use crate::{
+    codec::OutputError,
+    config::OutputSettings,
+    dialect::{Framing, Payload, grpc_web},
+    gateway::{
+        request::{Call, Opened},
+        snapshot::Snapshot,
+    },
+    status::Status,
+    wire::{Counter, Deframer, EnvelopeError, close_envelope, open_envelope},
+};
+
+/// Follows the upstream's stream, and gives what is to be passed on of it.
+pub(super) struct Down {
+    messages: Messages,
+    takes_text: bool,
+    bytes: u64,
+}
+
+enum Messages {
+    Uncut(Counter),
+    Json(Box<Json>),
+}
+
+/// Messages in JSON, cut and transcoded.
+struct Json {
+    deframer: Deframer,
+    snapshot: Arc<Snapshot>,
+    route: u32,
+    output: OutputSettings,
+    count: u64,
+}
+
+impl Down {
+    pub(super) fn new(call: &Call<'_>, opened: &Opened<'_>, framing: Framing, payload: Payload) -> Self {
+        let bytes_max = call.snapshot.limits.reply_message_bytes_max;
+        let messages = match payload {
+            Payload::Own => Messages::Uncut(Counter::new(bytes_max)),
+            Payload::Json => Messages::Json(Box::new(Json {
+                deframer: Deframer::new(bytes_max),
+                snapshot: call.snapshot.clone(),
+                route: opened.route.index,
+                output: opened.route.policy.settings.output,
+                count: 0,
+            })),
+        };
+        Self { messages, takes_text: framing.takes_text(), bytes: 0 }
+    }
+
+    /// What the upstream's head says of its messages.
+    pub(super) fn head(&mut self, head: &HeaderMap) {
+        if let Messages::Uncut(counter) = &mut self.messages {
+            counter.allow(flags(head));
+        }
+    }
+
+    /// What is to be passed on of a piece of the stream, and the failure behind it; what stands before a message that
+    /// is not sound still passes.
+    pub(super) fn push(&mut self, mut piece: Bytes) -> (Bytes, Option<Status>) {
+        let (piece, error) = match &mut self.messages {
+            Messages::Uncut(counter) => match counter.push(&piece) {
+                Ok(()) => (piece, None),
+                Err((sound, error)) => {
+                    piece.truncate(sound);
+                    (piece, Some(unsound(error, Side::Upstream)))
+                }
+            },
+            Messages::Json(json) => json.push(piece),
+        };
+        self.bytes += piece.len() as u64;
+        (piece, error)
+    }
+
+    /// As it is written to the client.
+    pub(super) fn encode(&self, piece: Bytes) -> Bytes {
+        if self.takes_text { grpc_web::encode(&piece) } else { piece }
+    }
+
+    /// The upstream ended well.
+    ///
+    /// # Errors
+    /// A stream that ends within a message.
+    pub(super) fn end(&self) -> Result<(), Status> {
+        let is_between = match &self.messages {
+            Messages::Uncut(counter) => counter.is_between(),
+            Messages::Json(json) => json.deframer.is_empty(),
+        };
+        if is_between { Ok(()) } else { Err(unsound(EnvelopeError::Truncated, Side::Upstream)) }
+    }
+
+    /// Whether the client has a part of a message, to which nothing can be added any more.
+    pub(super) fn is_torn(&self) -> bool {
+        match &self.messages {
+            Messages::Uncut(counter) => !counter.is_between(),
+            Messages::Json(_) => false,
+        }
+    }
+
+    /// Messages and bytes so far.
+    pub(super) fn passed(&self) -> (u64, u64) {
+        let messages = match &self.messages {
+            Messages::Uncut(counter) => counter.messages(),
+            Messages::Json(json) => json.count,
+        };
+        (messages, self.bytes)
+    }
+}
+
+impl Json {
+    fn push(&mut self, piece: Bytes) -> (Bytes, Option<Status>) {
+        self.deframer.push(piece);
+        let mut out = Vec::new();
+        let error = self.messages(&mut out).err();
+        (out.into(), error)
+    }
+
+    /// Writes the messages that are whole.
+    fn messages(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
+        let route = self.snapshot.route_of(self.route)?;
+        while let Some(envelope) = self.deframer.next_envelope().map_err(|error| unsound(error, Side::Upstream))? {
+            if envelope.flags != 0 {
+                return Err(unsound(EnvelopeError::Flags(envelope.flags), Side::Upstream));
+            }
+            let start = open_envelope(out);
+            let codec = &self.snapshot.codec;
+            let written = route.binding.write_reply(codec, &envelope.payload, self.output, out);
+            written.inspect_err(|_| out.truncate(start)).map_err(OutputError::into_status)?;
+            // Never fails: JSON is held to a limit of its own.
+            let _ = close_envelope(out, start);
+            self.count += 1;
+        }
+        Ok(())
+    }
+}

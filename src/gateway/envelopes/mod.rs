@@ -1,0 +1,136 @@
+//! Calls whose client sends and takes envelopes as upstreams do: gRPC, and what differs from it in its framing. In
+//! protobuf, their messages pass uncut both ways, counted and held to the limits; in JSON, they are cut and transcoded.
+
+mod down;
+mod pass;
+mod up;
+
+use std::future::poll_fn;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use tokio::time::Instant;
+
+pub(super) use pass::Pass;
+
+use self::{down::Down, up::Up};
+use super::{
+    BodyError, RequestBody,
+    record::Record,
+    reply::ReplyBody,
+    request::{Call, Opened},
+};
+use crate::{
+    call::{ReplyEvent, Transport},
+    dialect::{Framing, Payload},
+    status::{Code, Reason, Status},
+    wire::{COMPRESSED, EnvelopeError, metadata},
+};
+
+/// Opens the call and answers as soon as the upstream's head is there.
+pub(super) async fn serve<B: RequestBody>(
+    call: &Call<'_>,
+    mut opened: Opened<'_>,
+    framing: Framing,
+    record: &mut Record,
+    body: B,
+) -> Result<Response<ReplyBody>, Status> {
+    let request = &call.head.headers;
+    let payload = Payload::of(request, opened.route.has_schema)?;
+    opened.head.content_type = payload.upstream_type(framing, request);
+    if payload == Payload::Json {
+        // What is cut must not be compressed.
+        opened.head.metadata.remove(metadata::ENCODING);
+        opened.head.metadata.remove(metadata::ACCEPT_ENCODING);
+    }
+    let mut up = Up::new(call, &opened, framing, payload)?;
+    let down = Down::new(call, &opened, framing, payload);
+    let mut body = body.map_err(Into::into).boxed_unsync();
+    if up.takes_one() {
+        // What is not to be sent on is refused before the upstream hears of it.
+        first_piece(call, opened.head.deadline, &mut body, &mut up, record).await?;
+    }
+    let halves = call.pool(opened.route)?.open(opened.head).await?;
+    let mut pass = Box::new(Pass::new(framing, body, up, halves, down, record.take()));
+    let head = match poll_fn(|cx| pass.poll_event(cx)).await {
+        ReplyEvent::Head(head) => head,
+        // Without a head: trailers alone.
+        ReplyEvent::End(Err(status)) => {
+            *record = pass.give_up();
+            return Err(status);
+        }
+        event => {
+            pass.hold(event);
+            HeaderMap::new()
+        }
+    };
+    Ok(pass.respond(head, request))
+}
+
+/// Reads the first bytes of a call's only message.
+async fn first_piece(
+    call: &Call<'_>,
+    deadline: Option<Instant>,
+    body: &mut UnsyncBoxBody<Bytes, BodyError>,
+    up: &mut Up,
+    record: &mut Record,
+) -> Result<(), Status> {
+    while !up.is_ready(record)? {
+        match call.next_frame(body, deadline).await? {
+            Some(frame) => up.push(frame.into_data().unwrap_or_default())?,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// The flags that messages may have under a head: compressed, where it says how
+/// (gRPC over HTTP/2, "Compressed-Flag").
+fn flags(head: &HeaderMap) -> u8 {
+    match head.get(metadata::ENCODING).map(HeaderValue::as_bytes) {
+        None | Some(b"identity") => 0,
+        Some(_) => COMPRESSED,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Side {
+    Client,
+    Upstream,
+}
+
+fn unsound(error: EnvelopeError, side: Side) -> Status {
+    let code = match error {
+        EnvelopeError::TooLarge { .. } => Code::ResourceExhausted,
+        EnvelopeError::Flags(_) | EnvelopeError::Truncated => Code::Internal,
+    };
+    let is_large = code == Code::ResourceExhausted;
+    match side {
+        Side::Client if is_large => Status::client(code, error.to_string()).with_reason(Reason::MessageTooLarge),
+        Side::Client => Status::client(code, error.to_string()).with_reason(Reason::InvalidMessage),
+        Side::Upstream if is_large => {
+            Status::upstream(code, error.to_string()).with_reason(Reason::UpstreamMessageTooLarge)
+        }
+        Side::Upstream => Status::upstream(code, error.to_string()).with_reason(Reason::UpstreamProtocol),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_message_is_not_told_as_a_large_one() {
+        let large = EnvelopeError::TooLarge { len: 2, max: 1 };
+        for (error, side, code, reason) in [
+            (large, Side::Client, Code::ResourceExhausted, Reason::MessageTooLarge),
+            (large, Side::Upstream, Code::ResourceExhausted, Reason::UpstreamMessageTooLarge),
+            (EnvelopeError::Truncated, Side::Client, Code::Internal, Reason::InvalidMessage),
+            (EnvelopeError::Truncated, Side::Upstream, Code::Internal, Reason::UpstreamProtocol),
+        ] {
+            let status = unsound(error, side);
+            assert_eq!((status.code(), status.reason()), (code, Some(reason)));
+        }
+    }
+}
