@@ -50,7 +50,7 @@ impl Explain {
         let settings = self.source.settings(&Addresses::default())?;
         let snapshot = Arc::new(boot::snapshot(&settings)?);
         let (head, body) = request.into_parts();
-        let mut text = Text::of(&head);
+        let mut text = Text::of(&head, snapshot.dialect(&head));
         let explained = snapshot.explain(&head);
         if let Explained::Route { listed, captures } = &explained {
             text.route(listed, captures);
@@ -60,7 +60,7 @@ impl Explain {
                 text.line("answer", &format!("the gateway's own: {what}"));
                 true
             }
-            Explained::Route { .. } if Dialect::classify(&head) == Dialect::WebSocket => {
+            Explained::Route { .. } if snapshot.dialect(&head) == Dialect::WebSocket => {
                 text.line("message", "each frame is one");
                 true
             }
@@ -146,11 +146,10 @@ async fn send(
 struct Text(String);
 
 impl Text {
-    fn of(head: &Parts) -> Self {
+    fn of(head: &Parts, dialect: Dialect) -> Self {
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
-        let dialect = Dialect::classify(head).name();
         let mut text = Self(format!("{} {target}\n\n", head.method));
-        text.line("dialect", dialect);
+        text.line("dialect", dialect.name());
         text
     }
 

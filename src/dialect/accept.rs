@@ -54,7 +54,9 @@ pub(super) fn media_type_of(dialect: Dialect, headers: &HeaderMap) -> &'static s
         Dialect::Protobuf => PROTOBUF,
         Dialect::JsonSeq => return "application/json-seq",
         Dialect::Sse => return "text/event-stream",
-        Dialect::Json | Dialect::WebSocket | Dialect::Grpc | Dialect::GrpcWeb => return "application/json",
+        Dialect::Json | Dialect::WebSocket | Dialect::Connect | Dialect::Grpc | Dialect::GrpcWeb => {
+            return "application/json";
+        }
     };
     let named = |kind: &str| names.into_iter().find(|name| *name == kind);
     let accepted = best(headers, named).map(|(name, _)| name);

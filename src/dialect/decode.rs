@@ -29,6 +29,8 @@ pub enum BodyKind {
     Records,
     /// One message in protobuf.
     Protobuf,
+    /// The same for the backend alone to judge.
+    Uncut,
     /// Messages in protobuf, each behind its length.
     Delimited,
     /// Raw bytes of a `google.api.HttpBody`, gathered into one message.
@@ -204,9 +206,12 @@ impl RequestDecoder {
     /// No message may be larger than `bytes_max`.
     pub fn new(kind: BodyKind, bytes_max: usize) -> Self {
         let kind = match kind {
-            BodyKind::Json | BodyKind::Raw | BodyKind::Protobuf | BodyKind::Form | BodyKind::Multipart(_) => {
-                Kind::Whole { held: Whole::default(), bytes_max }
-            }
+            BodyKind::Json
+            | BodyKind::Raw
+            | BodyKind::Protobuf
+            | BodyKind::Uncut
+            | BodyKind::Form
+            | BodyKind::Multipart(_) => Kind::Whole { held: Whole::default(), bytes_max },
             BodyKind::JsonValues => Kind::Values(ValueSplitter::new(bytes_max)),
             BodyKind::Lines => Kind::Lines(LineSplitter::new(bytes_max)),
             BodyKind::Records => Kind::Values(ValueSplitter::records(bytes_max)),

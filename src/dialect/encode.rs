@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue};
 use super::{
     Dialect,
     accept::{media_type_of, output_settings},
+    connect::{self, MessageCodec},
     json::ArrayWriter,
     ndjson, sse,
 };
@@ -64,16 +65,26 @@ impl ReplyEncoder {
             _ if raw => Framing::Raw,
             Dialect::Protobuf if server_streaming => Framing::Delimited,
             Dialect::Protobuf => Framing::Binary,
-            Dialect::Json | Dialect::WebSocket | Dialect::Grpc | Dialect::GrpcWeb if server_streaming => {
-                Framing::Array(ArrayWriter::default())
-            }
-            Dialect::Json | Dialect::WebSocket | Dialect::Grpc | Dialect::GrpcWeb => Framing::Single,
+            _ if server_streaming => Framing::Array(ArrayWriter::default()),
+            Dialect::Json | Dialect::WebSocket | Dialect::Connect | Dialect::Grpc | Dialect::GrpcWeb => Framing::Single,
         };
-        let options = output_settings(request, route);
+        Self::framed(framing, media_type_of(dialect, request), output_settings(request, route))
+    }
+
+    /// For one message in Connect, which has no raw bytes.
+    pub fn bare(form: connect::Form, request: &HeaderMap, route: OutputSettings) -> Self {
+        let framing = match form.codec() {
+            MessageCodec::Json => Framing::Single,
+            MessageCodec::Proto => Framing::Binary,
+        };
+        Self::framed(framing, form.content_type(), output_settings(request, route))
+    }
+
+    fn framed(framing: Framing, content_type: &'static str, options: OutputSettings) -> Self {
         // A line, or an event's data, ends where a line does.
         let pretty = options.pretty && matches!(framing, Framing::Single);
         let options = OutputSettings { pretty, ..options };
-        Self { framing, options, content_type: media_type_of(dialect, request) }
+        Self { framing, options, content_type }
     }
 
     /// The reply's content type; none where the first message has to say it.

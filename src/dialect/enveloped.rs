@@ -3,8 +3,14 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
-use super::{grpc, grpc_web, media_type};
-use crate::status::{Code, Reason, Status};
+use super::{
+    connect::{self, Form, MessageCodec},
+    grpc, grpc_web, media_type,
+};
+use crate::{
+    codec::Codec,
+    status::{Code, Reason, Status},
+};
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 
@@ -15,6 +21,8 @@ pub enum Framing {
     Grpc,
     /// gRPC-Web: the trailers in an envelope; base64 each way where that was asked for.
     Web { sends_text: bool, takes_text: bool },
+    /// Connect: the trailers in an envelope, as JSON.
+    Connect(MessageCodec),
 }
 
 /// What a caller's messages are in.
@@ -53,7 +61,7 @@ impl Framing {
     /// Whether a stream of requests can be told.
     pub fn carries_requests(self) -> bool {
         match self {
-            Self::Grpc => true,
+            Self::Grpc | Self::Connect(_) => true,
             Self::Web { .. } => false,
         }
     }
@@ -63,6 +71,15 @@ impl Framing {
         match self {
             Self::Grpc => request.get(header::CONTENT_TYPE).cloned().unwrap_or(GRPC),
             Self::Web { takes_text, .. } => grpc_web::reply_type(takes_text, suffix(request)),
+            Self::Connect(codec) => HeaderValue::from_static(Form::Stream(codec).content_type()),
+        }
+    }
+
+    /// The reply's head, but for its content type: the upstream's metadata.
+    pub fn reply_head(self, metadata: HeaderMap) -> HeaderMap {
+        match self {
+            Self::Grpc | Self::Web { .. } => metadata,
+            Self::Connect(_) => connect::stream_head(&metadata),
         }
     }
 
@@ -70,19 +87,25 @@ impl Framing {
     pub fn ends_within(self) -> bool {
         match self {
             Self::Grpc => false,
-            Self::Web { .. } => true,
+            Self::Web { .. } | Self::Connect(_) => true,
         }
     }
 
     /// Ends a reply whose head is out: with the upstream's trailers, or the failure.
-    pub fn end(self, outcome: Result<HeaderMap, Status>) -> Ending {
+    pub fn end(self, outcome: Result<HeaderMap, Status>, codec: &Codec) -> Ending {
+        if let Self::Connect(_) = self {
+            return Ending::Envelope(match &outcome {
+                Ok(trailers) => connect::end_stream(Ok(()), trailers, codec),
+                Err(status) => connect::end_stream(Err(status), status.trailers(), codec),
+            });
+        }
         let trailers = match outcome {
             Ok(trailers) => grpc::trailers(Ok(()), trailers),
             Err(status) => grpc::trailers(Err(&status), status.trailers().clone()),
         };
         match self {
-            Self::Grpc => Ending::Trailers(trailers),
             Self::Web { .. } => Ending::Envelope(grpc_web::trailers(&trailers)),
+            Self::Grpc | Self::Connect(_) => Ending::Trailers(trailers),
         }
     }
 }
@@ -106,7 +129,7 @@ impl Payload {
     /// The content type of the upstream's request.
     pub fn upstream_type(self, framing: Framing, request: &HeaderMap) -> HeaderValue {
         match (self, framing, suffix(request)) {
-            (Self::Json, ..) | (Self::Own, Framing::Web { .. }, "") => GRPC,
+            (Self::Json, ..) | (Self::Own, Framing::Web { .. }, "") | (Self::Own, Framing::Connect(_), _) => GRPC,
             (Self::Own, Framing::Grpc, _) => request.get(header::CONTENT_TYPE).cloned().unwrap_or(GRPC),
             (Self::Own, Framing::Web { .. }, suffix) => {
                 HeaderValue::from_str(&format!("application/grpc{suffix}")).unwrap_or(GRPC)

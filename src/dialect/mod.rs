@@ -1,6 +1,7 @@
 //! One file per tongue: bytes ↔ messages, head ↔ HTTP; pure. Knows nothing of upstreams, sockets, clocks and TLS.
 
 mod accept;
+pub mod connect;
 mod decode;
 mod encode;
 mod enveloped;
@@ -17,6 +18,7 @@ pub mod websocket;
 use http::{HeaderMap, Method, Version, header, request::Parts};
 
 pub use accept::{VARY, output_settings, sends_protobuf};
+pub use connect::MethodKind;
 pub use decode::{BodyKind, DecodeError, Piece, RequestDecoder};
 pub use encode::{End, ReplyEncoder};
 pub use enveloped::{Ending, Framing, Payload};
@@ -39,6 +41,8 @@ pub enum Dialect {
     Sse,
     /// One call per WebSocket (RFC 6455).
     WebSocket,
+    /// The Connect protocol: unary calls, GET, and enveloped streams.
+    Connect,
     /// gRPC over HTTP/2, passed through.
     Grpc,
     /// gRPC's envelopes over any HTTP.
@@ -46,39 +50,46 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Json,
         Self::Ndjson,
         Self::JsonSeq,
         Self::Protobuf,
         Self::Sse,
         Self::WebSocket,
+        Self::Connect,
         Self::Grpc,
         Self::GrpcWeb,
     ];
 
     /// Decides from the request's head alone, before anything else can fail, so that every refusal is told in the
-    /// caller's own tongue.
-    pub fn classify(head: &Parts) -> Self {
+    /// caller's own tongue. `kind_of` knows the methods' own paths, by which plain JSON is told from Connect's.
+    pub fn classify(head: &Parts, kind_of: impl FnOnce(&str) -> Option<MethodKind>) -> Self {
         if websocket::is_upgrade(&head.method, &head.headers) && head.version < Version::HTTP_2 {
             return Self::WebSocket;
         }
         match media_type(&head.headers, &header::CONTENT_TYPE) {
             Some(kind) if grpc::is_content_type(kind) => Self::Grpc,
             Some(kind) if grpc_web::is_content_type(kind) => Self::GrpcWeb,
+            _ if connect::is_spoken(head, kind_of) => Self::Connect,
             _ => accept::dialect(&head.headers),
         }
     }
 
-    /// Whether it is the tongue of generated clients, in which all metadata is told.
+    /// Whether it is gRPC, over whatever HTTP.
     pub fn is_grpc(self) -> bool {
         matches!(self, Self::Grpc | Self::GrpcWeb)
+    }
+
+    /// Whether it is the tongue of generated clients, in which all metadata is told.
+    pub fn is_rpc(self) -> bool {
+        self.is_grpc() || self == Self::Connect
     }
 
     /// Whether its bodies may be in a content coding of HTTP (RFC 9110 §8.4); the others compress messages, if anything.
     pub fn codes_bodies(self) -> bool {
         match self {
-            Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::Sse => true,
+            Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::Sse | Self::Connect => true,
             Self::WebSocket | Self::Grpc | Self::GrpcWeb => false,
         }
     }
@@ -92,6 +103,7 @@ impl Dialect {
             Self::Protobuf => "protobuf",
             Self::Sse => "sse",
             Self::WebSocket => "websocket",
+            Self::Connect => "connect",
             Self::Grpc => "grpc",
             Self::GrpcWeb => "grpc-web",
         }
@@ -104,7 +116,13 @@ impl Dialect {
             Self::Sse => !client_streaming,
             // What streams up alone may be one message; a dialogue is none.
             Self::GrpcWeb => !(client_streaming && server_streaming),
-            Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::WebSocket | Self::Grpc => true,
+            Self::Json
+            | Self::Ndjson
+            | Self::JsonSeq
+            | Self::Protobuf
+            | Self::WebSocket
+            | Self::Connect
+            | Self::Grpc => true,
         }
     }
 }

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, Response, StatusCode, header, request::Parts};
 use prost_types::Any;
 
-use super::{Dialect, Framing, accept, grpc};
+use super::{Dialect, Framing, accept, connect, grpc};
 use crate::{
     codec::Codec,
     status::{Detail, Status, decode_details, encode_status},
 };
 
-/// Which error body a client of the HTTP dialects gets.
+/// Which error body a client of the HTTP dialects gets, whose form is free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum ErrorFormat {
     /// `google.rpc.Status` as JSON.
@@ -25,22 +25,23 @@ enum ErrorFormat {
 }
 
 impl ErrorFormat {
-    fn of(dialect: Dialect, headers: &HeaderMap) -> Self {
+    fn of(dialect: Dialect, head: &Parts) -> Self {
         match dialect {
-            _ if accept::wants_problem(headers) => Self::Problem,
-            Dialect::Protobuf => Self::Protobuf(accept::media_type_of(dialect, headers)),
+            _ if accept::wants_problem(&head.headers) => Self::Problem,
+            Dialect::Protobuf => Self::Protobuf(accept::media_type_of(dialect, &head.headers)),
             _ => Self::RpcStatus,
         }
     }
 }
 
 /// The whole answer to a call that failed before its reply began.
-pub fn refuse(dialect: Dialect, request: &HeaderMap, status: &Status, codec: &Codec) -> Response<Bytes> {
+pub fn refuse(dialect: Dialect, head: &Parts, status: &Status, codec: &Codec) -> Response<Bytes> {
     match dialect {
-        Dialect::Grpc => grpc::refuse(status, Framing::Grpc.reply_type(request)),
-        Dialect::GrpcWeb => grpc::refuse(status, Framing::web(request).reply_type(request)),
+        Dialect::Grpc => grpc::refuse(status, Framing::Grpc.reply_type(&head.headers)),
+        Dialect::GrpcWeb => grpc::refuse(status, Framing::web(&head.headers).reply_type(&head.headers)),
+        Dialect::Connect => connect::refuse(head, status, codec),
         Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse | Dialect::WebSocket => {
-            http_error(ErrorFormat::of(dialect, request), status, codec)
+            http_error(ErrorFormat::of(dialect, head), status, codec)
         }
     }
 }
@@ -61,6 +62,11 @@ fn http_error(format: ErrorFormat, status: &Status, codec: &Codec) -> Response<B
             name
         }
     };
+    http_answer(status, content_type, body)
+}
+
+/// The answer that a failure's HTTP status asks for.
+pub(super) fn http_answer(status: &Status, content_type: &'static str, body: Vec<u8>) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status.http_status();
     let headers = response.headers_mut();
@@ -112,7 +118,7 @@ fn problem_json(status: &Status, codec: &Codec, out: &mut Vec<u8>) {
 }
 
 /// What is told of a failure beside its code and text: with `Retry-After` always `google.rpc.RetryInfo`.
-fn details(status: &Status) -> Vec<Any> {
+pub(super) fn details(status: &Status) -> Vec<Any> {
     let mut details = status.details_bin().and_then(|bytes| decode_details(&bytes)).unwrap_or_default();
     if let Some(seconds) = retry_after(status).filter(|_| !details.iter().any(|any| any.type_url.ends_with(RETRY_INFO)))
     {
@@ -134,7 +140,7 @@ fn details_json(status: &Status, codec: &Codec, out: &mut Vec<u8>) {
 
 const RETRY_INFO: &str = "/google.rpc.RetryInfo";
 
-fn string(text: &str, out: &mut Vec<u8>) {
+pub(super) fn string(text: &str, out: &mut Vec<u8>) {
     // Writing a string to a Vec cannot fail.
     let _ = serde_json::to_writer(out, text);
 }
@@ -149,8 +155,8 @@ mod tests {
     fn refused(dialect: Dialect, accept: &'static str, status: &Status) -> Response<Bytes> {
         let set: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/test.binpb"));
         let codec = Codec::compile(&DescriptorPool::decode(set).unwrap());
-        let request = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))]);
-        refuse(dialect, &request, status, &codec)
+        let request = http::Request::builder().header(header::ACCEPT, accept).body(()).unwrap();
+        refuse(dialect, &request.into_parts().0, status, &codec)
     }
 
     #[test]

@@ -10,12 +10,13 @@ use crate::{
 };
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const CONNECT_TIMEOUT: HeaderName = HeaderName::from_static("connect-timeout-ms");
 const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
 /// The longest `grpc-timeout`: eight digits of hours.
 const LONGEST: Duration = Duration::from_secs(99_999_999 * 3600);
 
-/// `grpc-timeout`, or `x-request-timeout` in decimal seconds; none where neither was sent.
+/// `grpc-timeout`, `connect-timeout-ms`, or `x-request-timeout` in decimal seconds; none where none was sent.
 ///
 /// # Errors
 /// A value that is not a time.
@@ -26,6 +27,12 @@ pub fn requested_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status
             None => Err(invalid("grpc-timeout", "expected at most eight digits and one of H, M, S, m, u, n")),
         };
     }
+    if let Some(value) = headers.get(&CONNECT_TIMEOUT) {
+        return match value.to_str().ok().and_then(millis) {
+            Some(timeout) => Ok(Some(timeout)),
+            None => Err(invalid("connect-timeout-ms", "expected milliseconds of at most ten digits")),
+        };
+    }
     if let Some(value) = headers.get(&REQUEST_TIMEOUT) {
         return match value.to_str().ok().and_then(decimal_seconds) {
             Some(timeout) => Ok(Some(timeout)),
@@ -33,6 +40,12 @@ pub fn requested_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status
         };
     }
     Ok(None)
+}
+
+/// Connect's "Timeout-Milliseconds".
+fn millis(text: &str) -> Option<Duration> {
+    let sound = text.len() <= 10 && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| sound).map(Duration::from_millis)
 }
 
 fn decimal_seconds(text: &str) -> Option<Duration> {
@@ -59,6 +72,15 @@ mod tests {
         for (name, value, expected) in [
             ("grpc-timeout", "200m", Some(Duration::from_millis(200))),
             ("grpc-timeout", "123456789m", None),
+            ("connect-timeout-ms", "200", Some(Duration::from_millis(200))),
+            ("connect-timeout-ms", "9999999999", Some(Duration::from_millis(9_999_999_999))),
+            ("connect-timeout-ms", "0", Some(Duration::ZERO)),
+            ("connect-timeout-ms", "00000000001", None),
+            ("connect-timeout-ms", "", None),
+            ("connect-timeout-ms", "-1", None),
+            ("connect-timeout-ms", "+1", None),
+            ("connect-timeout-ms", "1.5", None),
+            ("connect-timeout-ms", "1s", None),
             ("x-request-timeout", "1.5", Some(Duration::from_millis(1500))),
             ("x-request-timeout", "0", Some(Duration::ZERO)),
             ("x-request-timeout", "9223372036854774784", Some(LONGEST)),

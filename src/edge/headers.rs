@@ -55,17 +55,32 @@ impl HeaderRules {
                 }
             }
         }
-        if metadata.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
-            // Whoever checks them in front may have taken the other.
-            return Err(invalid(&header::AUTHORIZATION, "must be there once"));
-        }
-        join_cookies(&mut metadata);
-        forward(headers, client, id, &mut metadata);
-        Ok(metadata)
+        complete(headers, client, id, metadata)
     }
 
     fn passes(&self, name: &HeaderName) -> bool {
         passes_by_default(name) || self.request.contains(name)
+    }
+
+    /// The metadata of a call that came in as Connect: everything but the protocols' own, and what the HTTP request says
+    /// of itself.
+    ///
+    /// # Errors
+    /// A `-bin` value that is not base64, credentials that are given twice.
+    pub fn connect_request(
+        &self,
+        headers: &HeaderMap,
+        client: &Client<'_>,
+        id: &RequestId,
+    ) -> Result<HeaderMap, Status> {
+        let mut metadata = HeaderMap::with_capacity(headers.len() + 4);
+        for (name, value) in headers {
+            let is_own = metadata::is_reserved(name) || is_forwarded(name) || is_of_http(name);
+            if !is_own && !is_hop_by_hop(name, headers) {
+                append(name, name, value, &mut metadata)?;
+            }
+        }
+        complete(headers, client, id, metadata)
     }
 
     /// The metadata of a call that came in as gRPC: everything that is not the protocol's own.
@@ -119,24 +134,39 @@ fn passes_by_default(name: &HeaderName) -> bool {
         || matches!(name.as_str(), "traceparent" | "tracestate" | "baggage")
 }
 
+/// What a browser, a library in it or a proxy says of the HTTP request that a call is made by.
+fn is_of_http(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    ["sec-", "content-", "connect-", "if-", "access-control-"].iter().any(|prefix| name.starts_with(prefix))
+        || matches!(name, "accept" | "accept-charset" | "accept-encoding" | "cache-control" | "dnt" | "expect")
+        || matches!(name, "forwarded" | "origin" | "pragma" | "priority" | "range" | "referer" | "via")
+        || matches!(name, "x-grpc-web" | "x-user-agent" | "x-request-timeout")
+}
+
+/// Named by `Connection` (RFC 9110 §7.6.1).
+fn is_hop_by_hop(name: &HeaderName, headers: &HeaderMap) -> bool {
+    let lists = headers.get_all(header::CONNECTION).iter().filter_map(|list| list.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|named| named.trim().eq_ignore_ascii_case(name.as_str()))
+}
+
 fn is_forwarded(name: &HeaderName) -> bool {
     name.as_str().starts_with("x-forwarded-") || *name == REQUEST_ID
 }
 
-/// What a browser, or a library in it, says of the HTTP request that a call is made by.
-fn is_of_http(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    match name.as_bytes().first() {
-        Some(b'a') => matches!(name, "accept" | "accept-encoding" | "accept-charset"),
-        Some(b'c') => matches!(name, "cache-control") || name.starts_with("content-"),
-        Some(b'd') => name == "dnt",
-        Some(b'o') => name == "origin",
-        Some(b'p') => matches!(name, "pragma" | "priority"),
-        Some(b'r') => name == "referer",
-        Some(b's') => name.starts_with("sec-"),
-        Some(b'x') => matches!(name, "x-grpc-web" | "x-user-agent"),
-        _ => false,
+/// Adds what the gateway says, and makes sure that what was sent can be read in one way only.
+fn complete(
+    headers: &HeaderMap,
+    client: &Client<'_>,
+    id: &RequestId,
+    mut metadata: HeaderMap,
+) -> Result<HeaderMap, Status> {
+    if metadata.get_all(header::AUTHORIZATION).iter().nth(1).is_some() {
+        // Whoever checks them in front may have taken the other.
+        return Err(invalid(&header::AUTHORIZATION, "must be there once"));
     }
+    join_cookies(&mut metadata);
+    forward(headers, client, id, &mut metadata);
+    Ok(metadata)
 }
 
 /// Tells the upstream who called: a trusted proxy's word with the peer added, or only what we saw ourselves.

@@ -22,11 +22,13 @@ pub fn check_head(head: &Parts) -> Result<(), Status> {
     check_coding(head)
 }
 
-const ONCE: [HeaderName; 4] = [
+const ONCE: [HeaderName; 6] = [
     header::HOST,
     header::CONTENT_TYPE,
     HeaderName::from_static("grpc-timeout"),
     HeaderName::from_static("x-request-timeout"),
+    HeaderName::from_static("connect-timeout-ms"),
+    HeaderName::from_static("connect-protocol-version"),
 ];
 
 fn invalid(name: &HeaderName, what: &'static str) -> Status {

@@ -11,7 +11,6 @@ use super::{
 use crate::{
     codec::OutputError,
     config::OutputSettings,
-    dialect::Dialect,
     route::{Difference, SEGMENT, Template, distance},
     status::{Reason, Status},
 };
@@ -42,7 +41,7 @@ const FARTHER_MAX: usize = SEGMENT / 4;
 impl Snapshot {
     /// Where a request would lead.
     pub fn explain(&self, head: &Parts) -> Explained {
-        match self.find(Dialect::classify(head), head) {
+        match self.find(self.dialect(head), head) {
             Ok(Target::Asset(_)) => Explained::Own("a static file"),
             Ok(Target::OpenApi(_)) => Explained::Own("the OpenAPI document"),
             Ok(Target::Route { route, captures }) => {
@@ -86,7 +85,7 @@ impl Snapshot {
         for verb in verbs {
             let mut head = head.clone();
             head.method = verb;
-            if let Ok(Target::Route { route, .. }) = self.find(Dialect::classify(&head), &head)
+            if let Ok(Target::Route { route, .. }) = self.find(self.dialect(&head), &head)
                 && let Some(listed) = self.way(route).map(|way| self.listed(&way))
                 && !found.contains(&listed)
             {

@@ -63,6 +63,7 @@ impl Snapshot {
                 rule.is_none() && (!route.has_schema || dialect.carries(route.client_streaming, route.server_streaming))
             }
             _ if method.is_none() => false,
+            Dialect::Connect => rule.is_none(),
             Dialect::Protobuf => route.binding.reply_is_message(&self.codec),
             dialect => dialect.carries(route.client_streaming, route.server_streaming),
         }

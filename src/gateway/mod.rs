@@ -51,7 +51,7 @@ use self::{
     snapshot::Route,
 };
 use crate::{
-    dialect::{self, Dialect, Framing, Retry},
+    dialect::{self, Dialect, Framing, Retry, connect::Form},
     drain::Drain,
     edge::{Client, Peer, REQUEST_ID, RequestIds},
     limits::Limits,
@@ -100,7 +100,7 @@ impl Gateway {
         let started = Instant::now();
         let (mut head, body) = request.into_parts();
         let snapshot = self.0.snapshot.load_full();
-        let dialect = Dialect::classify(&head);
+        let dialect = snapshot.dialect(&head);
         let peer = head.extensions.remove::<Arc<Peer>>().unwrap_or_else(|| Arc::new(Peer::unknown()));
         let upgrade = (dialect == Dialect::WebSocket).then(|| head.extensions.remove()).flatten();
         let client = Client::of(&head, &peer);
@@ -159,6 +159,12 @@ impl Gateway {
             Dialect::GrpcWeb => {
                 envelopes::serve(call, opened, Framing::web(&call.head.headers), &mut record, body).await
             }
+            Dialect::Connect => match call.connect_form() {
+                Some(Form::Stream(codec)) => {
+                    envelopes::serve(call, opened, Framing::Connect(codec), &mut record, body).await
+                }
+                Some(Form::Unary(_)) | None => unary::serve(call, opened, &mut record, body).await,
+            },
             Dialect::WebSocket => socket::serve(call, opened, &mut record, upgrade).await,
             Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse => {
                 match opened.is_unary() {
@@ -181,8 +187,8 @@ impl Worker {
 
 /// A failure before the reply began, told in the caller's own tongue.
 fn reject(call: &Call<'_>, route: Option<&Route>, record: &mut Record, status: &Status) -> Response<ReplyBody> {
-    let mut response = dialect::refuse(call.dialect, &call.head.headers, status, &call.snapshot.codec);
-    if let Some(route) = route.filter(|_| !call.dialect.is_grpc()) {
+    let mut response = dialect::refuse(call.dialect, call.head, status, &call.snapshot.codec);
+    if let Some(route) = route.filter(|_| !call.dialect.is_rpc()) {
         route.policy.headers.response(status.trailers(), response.headers_mut());
     }
     record.warn(response.headers_mut());

@@ -19,10 +19,14 @@ use super::{
 };
 use crate::{
     call::CallHead,
-    codec::{Bound, Form, InputError, QueryMode},
+    codec::{self, Bound, InputError, QueryMode},
     coding::InflateError,
     config::Timeout,
-    dialect::{self, BodyKind, Dialect, FormError, FormReader, RequestDecoder, grpc, grpc_web, sse},
+    dialect::{
+        self, BodyKind, Dialect, FormError, FormReader, RequestDecoder,
+        connect::{self, Form, Get, GetError},
+        grpc, grpc_web, sse,
+    },
     edge::{Client, OriginCheck, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
     status::{Code, Reason, Status},
     upstream::Pool,
@@ -55,8 +59,8 @@ pub(super) enum Begun<'c> {
 pub(super) struct Opened<'c> {
     pub(super) route: &'c Route,
     pub(super) head: CallHead,
-    /// `?message=`, as JSON.
-    pub(super) message: Option<String>,
+    /// The message that the query gives whole.
+    pub(super) message: Option<(BodyKind, Bytes)>,
     captures: SmallVec<[Cow<'c, str>; 4]>,
     query: Option<Cow<'c, str>>,
 }
@@ -85,7 +89,17 @@ impl<'c> Call<'c> {
             return Ok(Begun::Answered(response));
         }
         let (token, query) = self.take_own(route, "access_token", self.head.uri.query().map(Cow::Borrowed))?;
-        let (message, query) = self.take_own(route, "message", query)?;
+        let (message, query) = match self.dialect {
+            Dialect::Connect if dialect::is_safe(&self.head.method) => {
+                let Get { codec, message, rest, .. } =
+                    Get::parse(query.as_deref().unwrap_or_default()).map_err(GetError::into_status)?;
+                (Some((codec.body(), message)), (!rest.is_empty()).then_some(Cow::Owned(rest)))
+            }
+            _ => {
+                let (message, query) = self.take_own(route, "message", query)?;
+                (message.map(|json| (BodyKind::Json, json.into())), query)
+            }
+        };
         let head = self.call_head(route, token)?;
         Ok(Begun::Call(Opened { route, head, message, captures, query }))
     }
@@ -95,6 +109,7 @@ impl<'c> Call<'c> {
         match self.dialect {
             Dialect::Grpc => return grpc::check(self.head),
             Dialect::GrpcWeb => grpc_web::check(self.head)?,
+            Dialect::Connect => connect::check(self.head, route.client_streaming, route.server_streaming)?,
             _ => {}
         }
         if route.has_schema && !self.dialect.carries(route.client_streaming, route.server_streaming) {
@@ -161,8 +176,12 @@ impl<'c> Call<'c> {
         let (mut metadata, path) = match self.dialect {
             Dialect::Grpc => (rules.grpc_request(headers, &self.client, self.id), self.grpc_path()),
             Dialect::GrpcWeb => (rules.browser_request(headers, &self.client, self.id), self.grpc_path()),
+            Dialect::Connect => (rules.connect_request(headers, &self.client, self.id)?, None),
             _ => (rules.request(headers, &self.client, self.id)?, None),
         };
+        if let Some(Form::Stream(_)) = self.connect_form() {
+            connect::encodings(headers, &mut metadata);
+        }
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
                 .map_err(|_| invalid_parameter("access_token", "not a token"))?;
@@ -222,7 +241,10 @@ impl<'c> Call<'c> {
     ) -> Result<Bytes, Status> {
         let (codec, binding) = (&self.snapshot.codec, &opened.route.binding);
         let sent = if binding.takes_body() && opened.message.is_none() && !dialect::is_safe(&self.head.method) {
-            let kind = BodyKind::of(&self.head.headers, codec, binding, opened.route.client_streaming)?;
+            let kind = match self.connect_form() {
+                Some(form) => form.codec().body(),
+                None => BodyKind::of(&self.head.headers, codec, binding, opened.route.client_streaming)?,
+            };
             Some((kind, self.read_whole(body, opened.head.deadline).await?))
         } else {
             // A body where none belongs is refused unless it is empty, which its end may have to tell.
@@ -231,7 +253,7 @@ impl<'c> Call<'c> {
             if !is_empty {
                 return Err(unwanted_body(binding.takes_body()));
             }
-            None
+            opened.message.clone()
         };
         let mut envelope = Vec::with_capacity(128 + sent.as_ref().map_or(0, |(_, bytes)| bytes.len()));
         let start = wire::open_envelope(&mut envelope);
@@ -239,7 +261,7 @@ impl<'c> Call<'c> {
             Some((BodyKind::Raw | BodyKind::RawPieces, bytes)) => {
                 bound.http_body(codec, binding, self.content_type(), bytes, &mut envelope)
             }
-            Some((BodyKind::Form, bytes)) => Form::urlencoded(codec, binding, bound, bytes)
+            Some((BodyKind::Form, bytes)) => codec::Form::urlencoded(codec, binding, bound, bytes)
                 .and_then(|form| bound.form(codec, binding, form, &mut envelope)),
             Some((BodyKind::Protobuf | BodyKind::Delimited, bytes)) => {
                 bound.protobuf(codec, binding, bytes, &mut envelope)
@@ -251,20 +273,26 @@ impl<'c> Call<'c> {
                 form.next_message(codec, binding, bound, &mut envelope).map_err(FormError::into_status)?;
                 Ok(())
             }
-            Some((_, bytes)) => {
-                let body = (!bytes.is_empty()).then_some(&**bytes);
-                bound.message(codec, binding, body, &mut envelope)
+            Some((BodyKind::Uncut, bytes)) => {
+                envelope.extend_from_slice(bytes);
+                Ok(())
             }
-            None => {
-                let message = opened.message.as_ref().map(String::as_bytes);
-                bound.message(codec, binding, message, &mut envelope)
+            // No JSON at all is none: only plain HTTP takes it for a message.
+            Some((_, bytes)) if bytes.is_empty() && self.dialect == Dialect::Connect => {
+                bound.message(codec, binding, Some(b" "), &mut envelope)
             }
+            sent => bound.message(codec, binding, sent.as_ref().map(|(_, bytes)| &**bytes), &mut envelope),
         }
         .map_err(InputError::into_status)?;
         close_envelope(&mut envelope, start, self.snapshot.limits.request_message_bytes_max)?;
         record.left_out(&bound.take_left_out());
         record.request_message(envelope.len() - wire::PREFIX_BYTES);
         Ok(envelope.into())
+    }
+
+    /// None in other dialects.
+    pub(super) fn connect_form(&self) -> Option<Form> {
+        (self.dialect == Dialect::Connect).then(|| Form::of(self.head)).flatten()
     }
 
     /// What `google.api.HttpBody` is told of the body.

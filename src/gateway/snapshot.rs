@@ -15,7 +15,7 @@ use super::{
 use crate::{
     codec::{Binding, Codec},
     config::{Compression, Location, RouteMatch, RoutePolicy, SchemaSource, Settings, Upstream},
-    dialect::Dialect,
+    dialect::{Dialect, MethodKind, connect},
     edge::{Cors, HeaderRules},
     limits::Limits,
     route::{self, Found, Table, TableBuilder, Template},
@@ -207,6 +207,18 @@ impl Snapshot {
         &self.schema
     }
 
+    /// The language that a request is in.
+    pub fn dialect(&self, head: &Parts) -> Dialect {
+        Dialect::classify(head, |path| {
+            let route = self.route(self.schema.method(path)?.0)?;
+            Some(if route.client_streaming || route.server_streaming {
+                MethodKind::Streaming
+            } else {
+                MethodKind::Unary
+            })
+        })
+    }
+
     /// Where a request leads.
     ///
     /// # Errors
@@ -230,6 +242,9 @@ impl Snapshot {
                 true => Ok(Target::Route { route, captures: SmallVec::new() }),
                 false => Err(method_not_allowed(allowed)),
             };
+        }
+        if dialect == Dialect::Connect {
+            return Err(if self.is_partial { not_found_yet(path) } else { connect::unknown_method(path) });
         }
         match self.find_rule(dialect, &head.method, path) {
             Found::Route { route, captures } => match self.route(route) {
@@ -289,6 +304,7 @@ impl Route {
         const SOCKET: &[Method] = &[Method::GET];
         match (dialect, self.client_streaming, self.server_streaming) {
             (Dialect::WebSocket, ..) => SOCKET,
+            (Dialect::Connect, false, true) => UNSAFE,
             (_, false, true) => SAFE,
             (_, false, false) if self.no_side_effects => SAFE,
             _ => UNSAFE,

@@ -112,6 +112,9 @@ fn tell_inside(
 }
 
 pub(super) fn new_encoder(call: &Call<'_>, route: &Route) -> ReplyEncoder {
+    if let Some(form) = call.connect_form() {
+        return ReplyEncoder::bare(form, &call.head.headers, route.policy.settings.output);
+    }
     let raw = route.binding.reply_http_body();
     ReplyEncoder::new(call.dialect, &call.head.headers, route.server_streaming, raw, route.policy.settings.output)
 }

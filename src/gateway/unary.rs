@@ -13,7 +13,7 @@ use super::{
 use crate::{
     call::{Transport, UnaryReply},
     codec::OutputError,
-    dialect::{self, ReplyEncoder, VARY},
+    dialect::{self, Dialect, ReplyEncoder, VARY, connect},
     edge::response_status,
     status::Status,
 };
@@ -50,7 +50,10 @@ pub(super) fn whole(
         None => ReplyEncoder::raw_content_type(&route.binding, &upstream.message).map_err(OutputError::into_status)?,
     };
 
-    let status = response_status(&upstream.head).or_else(|| response_status(&upstream.trailers)).unwrap_or_default();
+    // In Connect, success is 200.
+    let asked = || response_status(&upstream.head).or_else(|| response_status(&upstream.trailers));
+    let is_connect = call.dialect == Dialect::Connect;
+    let status = if is_connect { StatusCode::OK } else { asked().unwrap_or_default() };
     let has_body = reply::has_body(status);
     let mut response = Response::new(if has_body { ReplyBody::Whole(body.into()) } else { ReplyBody::empty() });
     *response.status_mut() = status;
@@ -59,8 +62,13 @@ pub(super) fn whole(
         headers.insert(header::CONTENT_TYPE, content_type);
     }
     headers.insert(header::VARY, VARY);
-    route.policy.headers.response(&upstream.head, headers);
-    route.policy.headers.response(&upstream.trailers, headers);
+    if is_connect {
+        connect::lead(&upstream.head, headers);
+        connect::trail(&upstream.trailers, headers);
+    } else {
+        route.policy.headers.response(&upstream.head, headers);
+        route.policy.headers.response(&upstream.trailers, headers);
+    }
     record.warn(headers);
     if encoder.is_stream() {
         reply::mark_as_stream(headers);

@@ -79,6 +79,30 @@ impl Code {
         }
     }
 
+    /// The name in Connect, whose table of HTTP statuses is the same as `google/rpc/code.proto`'s
+    /// (connectrpc.com/docs/protocol, "Error Codes"). It has none for OK, which is no error.
+    pub fn connect_name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Cancelled => "canceled",
+            Self::Unknown => "unknown",
+            Self::InvalidArgument => "invalid_argument",
+            Self::DeadlineExceeded => "deadline_exceeded",
+            Self::NotFound => "not_found",
+            Self::AlreadyExists => "already_exists",
+            Self::PermissionDenied => "permission_denied",
+            Self::ResourceExhausted => "resource_exhausted",
+            Self::FailedPrecondition => "failed_precondition",
+            Self::Aborted => "aborted",
+            Self::OutOfRange => "out_of_range",
+            Self::Unimplemented => "unimplemented",
+            Self::Internal => "internal",
+            Self::Unavailable => "unavailable",
+            Self::DataLoss => "data_loss",
+            Self::Unauthenticated => "unauthenticated",
+        }
+    }
+
     /// The HTTP status of the table in `google/rpc/code.proto`.
     pub fn http_status(self) -> StatusCode {
         match self {
@@ -129,7 +153,8 @@ mod tests {
         let table: String = Code::ALL
             .iter()
             .map(|code| {
-                format!("{} {} {} {}\n", code.number(), code.name(), code.http_status().as_u16(), code.close_code())
+                let (http, close) = (code.http_status().as_u16(), code.close_code());
+                format!("{} {} {http} {close} {}\n", code.number(), code.name(), code.connect_name())
             })
             .collect();
         assert_eq!(table, include_str!("../../tests/data/status_codes.txt"));

@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -19,6 +20,7 @@ use crate::{
         record::Record,
         reply::{Broken, ReplyBody},
         request::broken_body,
+        snapshot::Snapshot,
     },
     limits::COALESCE_BYTES,
     status::Status,
@@ -28,6 +30,7 @@ use crate::{
 /// A call of envelopes while it passes.
 pub struct Pass {
     framing: Framing,
+    snapshot: Arc<Snapshot>,
     body: Option<UnsyncBoxBody<Bytes, BodyError>>,
     requests: Option<Upload>,
     replies: Download,
@@ -50,6 +53,7 @@ enum Stage {
 impl Pass {
     pub(super) fn new(
         framing: Framing,
+        snapshot: Arc<Snapshot>,
         body: UnsyncBoxBody<Bytes, BodyError>,
         up: Up,
         (requests, replies): (Upload, Download),
@@ -57,15 +61,15 @@ impl Pass {
         record: Record,
     ) -> Self {
         let (body, requests) = (Some(body), Some(requests));
-        Self { framing, body, requests, replies, up, down, held: None, stage: Stage::Reply, record }
+        Self { framing, snapshot, body, requests, replies, up, down, held: None, stage: Stage::Reply, record }
     }
 
     /// The reply, once its head is known.
     pub(super) fn respond(self: Box<Self>, head: HeaderMap, request: &HeaderMap) -> Response<ReplyBody> {
-        let content_type = self.framing.reply_type(request);
+        let framing = self.framing;
         let mut response = Response::new(ReplyBody::Pass(self));
-        *response.headers_mut() = head;
-        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+        *response.headers_mut() = framing.reply_head(head);
+        response.headers_mut().insert(header::CONTENT_TYPE, framing.reply_type(request));
         response
     }
 
@@ -152,7 +156,7 @@ impl Pass {
             return None;
         }
         self.stage = Stage::Ended;
-        Some(self.framing.end(outcome))
+        Some(self.framing.end(outcome, &self.snapshot.codec))
     }
 
     /// Moves requests up, then takes what the upstream says.

@@ -59,7 +59,7 @@ impl Up {
         let messages = match payload {
             Payload::Own => {
                 let mut counter = Counter::new(bytes_max);
-                counter.allow(flags(&call.head.headers));
+                counter.allow(flags(&opened.head.metadata));
                 Messages::Uncut(counter)
             }
             Payload::Json => Messages::Json(Box::new(Json {
