@@ -12,6 +12,7 @@ mod bad_schemas;
 mod browser;
 mod caching;
 mod cases;
+mod clients;
 mod commands;
 mod config_errors;
 mod dialects;

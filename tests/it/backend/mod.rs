@@ -17,8 +17,9 @@ use std::{
     thread::JoinHandle,
 };
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::{HeaderValue, Request, Response};
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -190,7 +191,7 @@ impl Server {
         let path = parts.uri.path().to_owned();
         let request = Request::from_parts(parts, Requests::new(body, &log));
         let response = if path.starts_with("/tidegate.test.v1.Echo/") {
-            self.echo.call(request).await?
+            self.echo.call(request).await?.map(with_trailers)
         } else if let Some(method) = rules::method(&path) {
             rules::answer(method, request).await
         } else if let Some(reflected) = self.options.reflected.as_ref().filter(|_| path == reflected::REFLECTION) {
@@ -202,4 +203,16 @@ impl Server {
         };
         Ok(response.map(|body| Replies::new(body, log)))
     }
+}
+
+/// What the service itself has no way to say: metadata at the end of what went well.
+fn with_trailers(body: tonic::body::Body) -> tonic::body::Body {
+    tonic::body::Body::new(body.map_frame(|frame| match frame.into_trailers() {
+        Ok(mut trailers) => {
+            trailers.insert("x-trailer", HeaderValue::from_static("bye"));
+            trailers.insert("x-trailer-bin", HeaderValue::from_static("/v8"));
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }))
 }

@@ -32,14 +32,24 @@ pub fn node(script: &str, args: &[&str]) -> Process {
     Process::start(&mut command, NODE)
 }
 
-/// A script of `tests/browser` that drives Chromium.
+/// A script of `tests/browser` that drives Chromium to a page.
 pub fn browser(script: &str, base_url: &str, screenshot: Option<&Path>) -> Process {
+    let mut command = chromium(script);
+    command.env("BASE_URL", base_url).env_remove("RESTART_COMMAND").env_remove("SCREENSHOT");
+    Process::start(command.envs(screenshot.map(|path| ("SCREENSHOT", path))), NODE)
+}
+
+/// The same with arguments.
+pub fn browser_with(script: &str, args: &[&str]) -> Process {
+    Process::start(chromium(script).args(args), NODE)
+}
+
+fn chromium(script: &str) -> Command {
     let chromium = std::env::var_os("CHROMIUM").unwrap_or_else(|| "/usr/bin/chromium".into());
     assert!(Path::new(&chromium).exists(), "{chromium:?} is not there: {CHROMIUM}");
     let mut command = Command::new("node");
-    command.arg(below_tests("browser").join(script)).env("BASE_URL", base_url).env("CHROMIUM", chromium);
-    command.env_remove("RESTART_COMMAND").env_remove("SCREENSHOT").envs(screenshot.map(|path| ("SCREENSHOT", path)));
-    Process::start(&mut command, NODE)
+    command.arg(below_tests("browser").join(script)).env("CHROMIUM", chromium);
+    command
 }
 
 /// Lets a program run to its end, which must be a good one; its lines on standard output.
