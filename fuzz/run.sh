@@ -22,18 +22,31 @@ build() {
     fuzz="target/$host/release/fuzz"
 }
 
+# With the same `-seed`, and from an empty fuzz/corpus, libFuzzer tries the same inputs in the same order, as far as all that
+# steers it is the same: the order of what it begins with, the program's environment, its hash maps (src/main.rs), and
+# its addresses, for it tries what it sees compared, and pointers are compared. Containers may not be allowed to fix those.
 run() {
-    local target=$1 seconds=$2
+    local target=$1 seconds=$2 list=target/$1.seeds steady=(env -i "FUZZ_TARGET=$1")
     shift 2
+    if setarch -R true 2>/dev/null; then steady=(setarch -R "${steady[@]}"); fi
     mkdir -p "corpus/$target" "artifacts/$target" "seeds/$target"
-    FUZZ_TARGET=$target "$fuzz" -max_total_time="$seconds" -timeout=10 -artifact_prefix="artifacts/$target/" \
-        "$@" "corpus/$target" "seeds/$target"
+    LC_ALL=C ls -d "seeds/$target"/* | paste -sd, >"$list"
+    "${steady[@]}" "$fuzz" -max_total_time="$seconds" -timeout=10 -reload=0 -artifact_prefix="artifacts/$target/" \
+        -seed_inputs=@"$list" "$@" "corpus/$target"
+}
+
+# Of the commit, so that a run of `all` that failed can be repeated, and one that passed passes again. How far it comes in
+# its seconds is the machine's affair: a quicker one may find what a slower one did not reach.
+seed() {
+    local tree
+    tree=$(git rev-parse --verify --quiet 'HEAD^{tree}') || tree=0
+    echo $((16#${tree:0:7} + 1))
 }
 
 # One line of a target that passes, the end of what one says that does not.
 run_quietly() {
     local target=$1 seconds=$2 log=target/$1.log
-    if run "$target" "$seconds" -print_final_stats=1 >"$log" 2>&1; then
+    if run "$target" "$seconds" -seed="$seed" -print_final_stats=1 >"$log" 2>&1; then
         echo "$target: $(sed -n 's/^Done \([0-9]*\) runs.*/\1 runs/p' "$log"), $(sed -n 's/.*\(cov: [0-9]*\).*/\1/p' "$log" | tail -1)"
     else
         echo "$target FAILED:"
@@ -55,6 +68,8 @@ targets=$(cd targets && ls -- *.rs | sed 's/\.rs$//' | grep -vx mod)
 case "${1-}:$#" in
 all:2)
     build
+    seed=$(seed)
+    echo "-seed=$seed"
     failed=0
     running=0
     for target in $targets; do

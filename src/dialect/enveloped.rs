@@ -78,7 +78,8 @@ impl Framing {
     /// The reply's head, but for its content type: the upstream's metadata.
     pub fn reply_head(self, metadata: HeaderMap) -> HeaderMap {
         match self {
-            Self::Grpc | Self::Web { .. } => metadata,
+            Self::Grpc => metadata,
+            Self::Web { .. } => grpc_web::reply_head(&metadata),
             Self::Connect(_) => connect::stream_head(&metadata),
         }
     }

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 
+use super::Framing;
 use crate::{
     status::{Code, Reason, Status},
     wire::metadata,
@@ -42,10 +43,10 @@ pub(super) fn no_post() -> Status {
 
 /// A trailers-only answer. What is no gRPC request at all gets the HTTP status that gRPC's own servers have for it, so
 /// that whoever sent it by mistake sees it too; to a gRPC client `grpc-status` comes first.
-pub fn refuse(status: &Status, content_type: HeaderValue) -> Response<Bytes> {
+pub(super) fn refuse(status: &Status, framing: Framing, request: &HeaderMap) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
-    *response.headers_mut() = trailers(Err(status), status.trailers().clone());
-    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+    *response.headers_mut() = trailers(Err(status), framing.reply_head(status.trailers().clone()));
+    response.headers_mut().insert(header::CONTENT_TYPE, framing.reply_type(request));
     let is_no_grpc = |http: &StatusCode| {
         matches!(
             *http,
@@ -99,7 +100,8 @@ mod tests {
     #[test]
     fn a_refusal_is_trailers_only() {
         let status = Status::client(Code::NotFound, "no such café").with_reason(Reason::RouteNotFound);
-        let response = refuse(&status, HeaderValue::from_static("application/grpc+proto"));
+        let request = [(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc+proto"))];
+        let response = refuse(&status, Framing::Grpc, &HeaderMap::from_iter(request));
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()["content-type"], "application/grpc+proto");
         assert_eq!(response.headers()["grpc-status"], "5");

@@ -37,8 +37,8 @@ impl ErrorFormat {
 /// The whole answer to a call that failed before its reply began.
 pub fn refuse(dialect: Dialect, head: &Parts, status: &Status, codec: &Codec) -> Response<Bytes> {
     match dialect {
-        Dialect::Grpc => grpc::refuse(status, Framing::Grpc.reply_type(&head.headers)),
-        Dialect::GrpcWeb => grpc::refuse(status, Framing::web(&head.headers).reply_type(&head.headers)),
+        Dialect::Grpc => grpc::refuse(status, Framing::Grpc, &head.headers),
+        Dialect::GrpcWeb => grpc::refuse(status, Framing::web(&head.headers), &head.headers),
         Dialect::Connect => connect::refuse(head, status, codec),
         Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse | Dialect::WebSocket => {
             http_error(ErrorFormat::of(dialect, head), status, codec)

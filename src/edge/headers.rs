@@ -62,12 +62,12 @@ impl HeaderRules {
         passes_by_default(name) || self.request.contains(name)
     }
 
-    /// The metadata of a call that came in as Connect: everything but the protocols' own, and what the HTTP request says
-    /// of itself.
+    /// The metadata of a call by a generated client that may be in a browser: everything but the protocols' own, and what
+    /// the HTTP request says of itself.
     ///
     /// # Errors
     /// A `-bin` value that is not base64, credentials that are given twice.
-    pub fn connect_request(
+    pub fn browser_request(
         &self,
         headers: &HeaderMap,
         client: &Client<'_>,
@@ -77,6 +77,7 @@ impl HeaderRules {
         for (name, value) in headers {
             let is_own = metadata::is_reserved(name) || is_forwarded(name) || is_of_http(name);
             if !is_own && !is_hop_by_hop(name, headers) {
+                check_ascii(name, value)?;
                 append(name, name, value, &mut metadata)?;
             }
         }
@@ -84,30 +85,20 @@ impl HeaderRules {
     }
 
     /// The metadata of a call that came in as gRPC: everything that is not the protocol's own.
-    pub fn grpc_request(&self, headers: &HeaderMap, client: &Client<'_>, id: &RequestId) -> HeaderMap {
+    ///
+    /// # Errors
+    /// A value of other bytes than ASCII (gRPC over HTTP/2, "ASCII-Value").
+    pub fn grpc_request(&self, headers: &HeaderMap, client: &Client<'_>, id: &RequestId) -> Result<HeaderMap, Status> {
         let mut metadata = HeaderMap::with_capacity(headers.len() + 4);
         for (name, value) in headers {
             if !metadata::is_reserved(name) && !is_forwarded(name) || metadata::is_encoding(name) {
+                check_ascii(name, value)?;
                 // Compressed messages pass through untouched, and so must what says how they are compressed.
                 metadata.append(name.clone(), value.clone());
             }
         }
         forward(headers, client, id, &mut metadata);
-        metadata
-    }
-
-    /// The metadata of a call by a generated client in a browser: the same without what the browser says of the HTTP
-    /// request itself.
-    pub fn browser_request(&self, headers: &HeaderMap, client: &Client<'_>, id: &RequestId) -> HeaderMap {
-        let mut metadata = HeaderMap::with_capacity(headers.len() + 4);
-        for (name, value) in headers {
-            if !metadata::is_reserved(name) && !is_forwarded(name) && !is_of_http(name) || metadata::is_encoding(name) {
-                metadata.append(name.clone(), value.clone());
-            }
-        }
-        join_cookies(&mut metadata);
-        forward(headers, client, id, &mut metadata);
-        metadata
+        Ok(metadata)
     }
 
     /// The headers of a plain HTTP reply: what the allow-lists let through of the upstream's metadata.
@@ -225,6 +216,15 @@ fn append(sent: &HeaderName, name: &HeaderName, value: &HeaderValue, metadata: &
         metadata.append(name.clone(), metadata::encode_binary(&bytes));
     }
     Ok(())
+}
+
+/// No backend has to take anything else as metadata, and some end the connection over it.
+fn check_ascii(name: &HeaderName, value: &HeaderValue) -> Result<(), Status> {
+    if value.as_bytes().is_ascii() {
+        Ok(())
+    } else {
+        Err(invalid(name, "expected ASCII; other bytes go by a name in -bin"))
+    }
 }
 
 fn invalid(name: &HeaderName, what: &'static str) -> Status {

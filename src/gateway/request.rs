@@ -30,7 +30,7 @@ use crate::{
     edge::{Client, OriginCheck, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
     status::{Code, Reason, Status},
     upstream::Pool,
-    wire,
+    wire::{self, metadata},
 };
 
 /// What is known of a request from its head.
@@ -174,13 +174,17 @@ impl<'c> Call<'c> {
         let headers = &self.head.headers;
         let rules = &route.policy.headers;
         let (mut metadata, path) = match self.dialect {
-            Dialect::Grpc => (rules.grpc_request(headers, &self.client, self.id), self.grpc_path()),
-            Dialect::GrpcWeb => (rules.browser_request(headers, &self.client, self.id), self.grpc_path()),
-            Dialect::Connect => (rules.connect_request(headers, &self.client, self.id)?, None),
+            Dialect::Grpc => (rules.grpc_request(headers, &self.client, self.id)?, self.grpc_path()),
+            Dialect::GrpcWeb => (rules.browser_request(headers, &self.client, self.id)?, self.grpc_path()),
+            Dialect::Connect => (rules.browser_request(headers, &self.client, self.id)?, None),
             _ => (rules.request(headers, &self.client, self.id)?, None),
         };
-        if let Some(Form::Stream(_)) = self.connect_form() {
-            connect::encodings(headers, &mut metadata);
+        match self.dialect {
+            Dialect::GrpcWeb => metadata::copy_encodings(headers, &mut metadata),
+            Dialect::Connect if matches!(self.connect_form(), Some(Form::Stream(_))) => {
+                connect::encodings(headers, &mut metadata);
+            }
+            _ => {}
         }
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))

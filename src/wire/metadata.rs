@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, percent_encode};
 
 /// How messages are compressed (gRPC over HTTP/2, "Message-Encoding").
@@ -43,9 +43,16 @@ pub fn name(text: &str) -> Option<HeaderName> {
     HeaderName::from_bytes(text.as_bytes()).ok().filter(|_| sound)
 }
 
+/// Passes on how messages are compressed, and may be.
+pub fn copy_encodings(from: &HeaderMap, to: &mut HeaderMap) {
+    for name in [ENCODING, ACCEPT_ENCODING] {
+        to.extend(from.get_all(&name).iter().map(|value| (name.clone(), value.clone())));
+    }
+}
+
 /// True for the names that say how messages are compressed (gRPC over HTTP/2, "Message-Encoding").
 pub fn is_encoding(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "grpc-encoding" | "grpc-accept-encoding")
+    *name == ENCODING || *name == ACCEPT_ENCODING
 }
 
 /// True for names that gRPC or HTTP/2 give a meaning of their own, which no metadata may carry

@@ -18,6 +18,8 @@ mod config_errors;
 mod dialects;
 mod encodings;
 mod forms;
+mod grpc;
+mod grpc_web;
 mod harness;
 mod proto;
 

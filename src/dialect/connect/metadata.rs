@@ -53,7 +53,7 @@ fn rename(from: &HeaderMap, theirs: &HeaderName, to: &mut HeaderMap, ours: Heade
 }
 
 /// Names that the protocol, HTTP or the gateway say something of their own with.
-pub(super) fn is_own(name: &HeaderName) -> bool {
+pub(in crate::dialect) fn is_own(name: &HeaderName) -> bool {
     let text = name.as_str();
     metadata::is_reserved(name)
         || ["connect-", "content-", "access-control-"].iter().any(|prefix| text.starts_with(prefix))

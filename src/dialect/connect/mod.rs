@@ -10,6 +10,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Version, heade
 
 pub use end::{end_stream, write_end};
 pub use get::{Get, GetError};
+pub(super) use metadata::is_own;
 pub use metadata::{encodings, lead, stream_head, trail};
 
 use super::{BodyKind, Dialect, accept, decode::is_utf8, is_safe, media_type};

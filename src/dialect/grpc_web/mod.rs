@@ -8,10 +8,10 @@ use http::{HeaderMap, HeaderValue, Method, header, request::Parts};
 
 pub use text::{TextDecoder, TextError, encode};
 
-use super::{accept, grpc, media_type};
+use super::{accept, connect::is_own, grpc, media_type};
 use crate::{
     status::Status,
-    wire::{PREFIX_BYTES, close_envelope, open_envelope},
+    wire::{PREFIX_BYTES, close_envelope, metadata, open_envelope},
 };
 
 const NAME: &str = "application/grpc-web";
@@ -49,6 +49,16 @@ pub(super) fn reply_type(takes_text: bool, suffix: &str) -> HeaderValue {
         (text, suffix) => HeaderValue::from_str(&format!("{NAME}{}{suffix}", if text { TEXT } else { "" }))
             .unwrap_or(HeaderValue::from_static(NAME)),
     }
+}
+
+/// The headers of a reply: initial metadata, and how the messages are compressed.
+pub(super) fn reply_head(metadata: &HeaderMap) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(metadata.len() + 4);
+    for (name, value) in metadata.iter().filter(|(name, _)| !is_own(name)) {
+        headers.append(name.clone(), value.clone());
+    }
+    metadata::copy_encodings(metadata, &mut headers);
+    headers
 }
 
 /// Refuses what cannot be a gRPC-Web request.

@@ -79,7 +79,7 @@ async fn first_piece(
     while !up.is_ready(record)? {
         match call.next_frame(body, deadline).await? {
             Some(frame) => up.push(frame.into_data().unwrap_or_default())?,
-            None => break,
+            None => return up.end(),
         }
     }
     Ok(())
