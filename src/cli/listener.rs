@@ -9,7 +9,7 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::wire::Deframer;
+use crate::wire::Messages;
 
 /// A call as an upstream sees it.
 #[derive(Debug, Default)]
@@ -44,16 +44,17 @@ async fn answer(
 ) -> Result<Response<Empty<Bytes>>, Infallible> {
     let (head, mut body) = request.into_parts();
     let mut call = HeardCall { path: head.uri.path().to_owned(), metadata: head.headers, ..HeardCall::default() };
-    let mut deframer = Deframer::new(usize::MAX);
+    let mut messages = Messages::new(usize::MAX);
+    messages.on_head(&call.metadata);
     call.is_whole = loop {
         match body.frame().await {
-            Some(Ok(frame)) => frame.into_data().into_iter().for_each(|data| deframer.push(data)),
+            Some(Ok(frame)) => frame.into_data().into_iter().for_each(|data| messages.push(data)),
             Some(Err(_)) => break false,
             None => break true,
         }
     };
-    while let Ok(Some(envelope)) = deframer.next_envelope() {
-        call.messages.push(envelope.payload);
+    while let Ok(Some(message)) = messages.next_message() {
+        call.messages.push(message);
     }
     // Only the first call is asked for.
     let _ = heard.try_send(call);

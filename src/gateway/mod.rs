@@ -12,6 +12,7 @@ mod openapi;
 mod record;
 mod reply;
 mod request;
+mod sealing;
 mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;

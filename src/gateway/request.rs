@@ -15,6 +15,7 @@ use super::{
     assets::Asset,
     openapi::Document,
     record::Record,
+    sealing::Sealing,
     snapshot::{Route, Snapshot, Target},
 };
 use crate::{
@@ -184,7 +185,8 @@ impl<'c> Call<'c> {
             Dialect::Connect if matches!(self.connect_form(), Some(Form::Stream(_))) => {
                 connect::encodings(headers, &mut metadata);
             }
-            _ => {}
+            Dialect::Grpc => {}
+            _ => Sealing::new(self.snapshot, route).announce(&mut metadata),
         }
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
@@ -288,9 +290,9 @@ impl<'c> Call<'c> {
             sent => bound.message(codec, binding, sent.as_ref().map(|(_, bytes)| &**bytes), &mut envelope),
         }
         .map_err(InputError::into_status)?;
-        close_envelope(&mut envelope, start, self.snapshot.limits.request_message_bytes_max)?;
+        let len = Sealing::new(self.snapshot, opened.route).close(&mut envelope, start)?;
         record.left_out(&bound.take_left_out());
-        record.request_message(envelope.len() - wire::PREFIX_BYTES);
+        record.request_message(len);
         Ok(envelope.into())
     }
 
@@ -354,18 +356,6 @@ impl Opened<'_> {
         let bound = self.route.binding.bind(&call.snapshot.codec, &captures, self.query.as_deref(), mode);
         bound.map_err(InputError::into_status)
     }
-}
-
-/// Fills in an envelope's length.
-///
-/// # Errors
-/// 413 for a message over the limit: JSON may be shorter than what it stands for.
-pub(super) fn close_envelope(envelope: &mut [u8], start: usize, bytes_max: usize) -> Result<(), Status> {
-    let length = envelope.len() - start - wire::PREFIX_BYTES;
-    if length > bytes_max || wire::close_envelope(envelope, start).is_err() {
-        return Err(dialect::DecodeError::TooLarge { max: bytes_max }.into_status());
-    }
-    Ok(())
 }
 
 /// A token in two places: whoever checked one of them in front knows nothing of the other (RFC 6750 §2).

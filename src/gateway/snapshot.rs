@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     codec::{Binding, Codec},
+    coding::Coding,
     config::{Compression, Location, RouteMatch, RoutePolicy, SchemaSource, Settings, Upstream},
     dialect::{Dialect, MethodKind, connect},
     edge::{Cors, HeaderRules},
@@ -38,6 +39,8 @@ pub struct Snapshot {
     routes: Vec<Route>,
     prefixes: Vec<(String, u32)>,
     upstreams: Vec<String>,
+    /// How messages to each of them are compressed.
+    message_codings: Vec<Option<Coding>>,
     assets: Arc<Assets>,
     /// The upstreams' descriptor sets, for what is not kept of them otherwise.
     pub(super) sets: Vec<Bytes>,
@@ -154,6 +157,7 @@ impl Snapshot {
             cors: Cors::new(&settings.cors),
             limits: settings.limits.clone(),
             compression: settings.compression.clone(),
+            message_codings: settings.upstreams.iter().map(|upstream| upstream.compression).collect(),
             upstreams: settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
             codec,
             schema,
@@ -181,6 +185,11 @@ impl Snapshot {
     pub(super) fn names(&self, route: u32) -> (&str, &str) {
         let Some(route) = self.routes.get(route as usize) else { return ("", "") };
         (&route.name, self.upstreams.get(route.upstream).map_or("", String::as_str))
+    }
+
+    /// How messages to an upstream are compressed, if at all.
+    pub(super) fn message_coding(&self, upstream: usize) -> Option<Coding> {
+        self.message_codings.get(upstream).copied().flatten()
     }
 
     pub(super) fn route(&self, index: u32) -> Option<&Route> {

@@ -69,7 +69,7 @@ async fn begin<B: RequestBody>(
     let (up, replies) = if route.client_streaming && route.binding.takes_body() {
         let kind = BodyKind::of(&call.head.headers, &call.snapshot.codec, &route.binding, true)?;
         let (requests, replies) = pool.open(opened.head).await?;
-        (Some(Up::new(call, kind, body, requests, bound)), replies)
+        (Some(Up::new(call, route, kind, body, requests, bound)), replies)
     } else {
         let envelope = call.request_envelope(&opened, &mut bound, body, record).await?;
         let (mut requests, replies) = pool.open(opened.head).await?;

@@ -13,7 +13,8 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use super::{
     BodyError, RequestBody,
     record::Record,
-    request::{Call, broken_body, close_envelope},
+    request::{Call, broken_body},
+    sealing::Sealing,
     snapshot::{Route, Snapshot},
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
     limits::COALESCE_BYTES,
     status::Status,
     upstream::Upload,
-    wire::{PREFIX_BYTES, open_envelope},
+    wire::open_envelope,
 };
 
 /// The request stream: the client's body, cut into messages and sent up as the upstream takes them.
@@ -32,7 +33,7 @@ pub(super) struct Up {
     source: Source,
     requests: Upload,
     bound: Bound,
-    message_bytes_max: usize,
+    sealing: Sealing,
     body_ended: bool,
 }
 
@@ -49,6 +50,7 @@ enum Source {
 impl Up {
     pub(super) fn new<B: RequestBody>(
         call: &Call<'_>,
+        route: &Route,
         kind: BodyKind,
         body: B,
         requests: Upload,
@@ -63,8 +65,9 @@ impl Up {
             BodyKind::Delimited => Source::Binary(RequestDecoder::new(kind, message_bytes_max)),
             kind => Source::Values(RequestDecoder::new(kind, message_bytes_max)),
         };
+        let sealing = Sealing::new(call.snapshot, route);
         let body = body.map_err(Into::into).boxed_unsync();
-        Self { body, source, requests, bound, message_bytes_max, body_ended: false }
+        Self { body, source, requests, bound, sealing, body_ended: false }
     }
 
     /// Moves what can be moved; ready when the request stream is over.
@@ -114,8 +117,7 @@ impl Up {
                 batch.truncate(start);
                 break;
             }
-            close_envelope(&mut batch, start, self.message_bytes_max)?;
-            record.request_message(batch.len() - start - PREFIX_BYTES);
+            record.request_message(self.sealing.close(&mut batch, start)?);
         }
         Ok(batch)
     }

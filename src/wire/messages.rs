@@ -1,16 +1,13 @@
-//! The messages of an upstream's replies, inflated where they came compressed (gRPC over HTTP/2, "Message-Encoding").
+//! The messages of a gRPC stream, inflated where they came compressed (gRPC over HTTP/2, "Message-Encoding").
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use thiserror::Error;
 
-use super::{COMPRESSED, Deframer, Envelope, EnvelopeError};
+use super::{COMPRESSED, Deframer, Envelope, EnvelopeError, metadata};
 use crate::coding::{self, Coding, InflateError};
 
-/// How the messages of a stream are compressed, where they are.
-pub const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
-
-/// Cuts a reply stream into messages, and inflates them.
+/// Cuts a stream into messages, and inflates them.
 pub struct Messages {
     deframer: Deframer,
     encoding: Encoding,
@@ -40,9 +37,16 @@ impl Messages {
         Self { deframer: Deframer::new(message_bytes_max), encoding: Encoding::Identity, message_bytes_max }
     }
 
+    /// Of a stream whose head is known.
+    pub fn of(head: &HeaderMap, message_bytes_max: usize) -> Self {
+        let mut messages = Self::new(message_bytes_max);
+        messages.on_head(head);
+        messages
+    }
+
     /// Takes from the initial metadata how the messages are compressed.
-    pub fn on_head(&mut self, metadata: &HeaderMap) {
-        let Some(value) = metadata.get(GRPC_ENCODING) else { return };
+    pub fn on_head(&mut self, head: &HeaderMap) {
+        let Some(value) = head.get(metadata::ENCODING) else { return };
         let name = value.to_str().unwrap_or_default();
         self.encoding = match Coding::parse_grpc(name) {
             Some(coding) => Encoding::Known(coding),
@@ -94,7 +98,8 @@ mod tests {
 
     fn read(encoding: Option<&'static str>, stream: Vec<u8>, max: usize) -> Result<Vec<Bytes>, MessageError> {
         let mut messages = Messages::new(max);
-        messages.on_head(&encoding.map(|name| (GRPC_ENCODING, HeaderValue::from_static(name))).into_iter().collect());
+        messages
+            .on_head(&encoding.map(|name| (metadata::ENCODING, HeaderValue::from_static(name))).into_iter().collect());
         messages.push(stream.into());
         let read = std::iter::from_fn(|| messages.next_message().transpose()).collect::<Result<_, _>>()?;
         messages.end()?;

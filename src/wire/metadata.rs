@@ -50,6 +50,12 @@ pub fn copy_encodings(from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
+/// What says how messages are compressed, and may be, ends here.
+pub fn remove_encodings(metadata: &mut HeaderMap) {
+    metadata.remove(ENCODING);
+    metadata.remove(ACCEPT_ENCODING);
+}
+
 /// True for the names that say how messages are compressed (gRPC over HTTP/2, "Message-Encoding").
 pub fn is_encoding(name: &HeaderName) -> bool {
     *name == ENCODING || *name == ACCEPT_ENCODING

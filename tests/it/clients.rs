@@ -74,7 +74,8 @@ impl Outcome {
             Self::Much => match kind {
                 Kind::Unary | Kind::Bidi => self.requests(kind),
                 Kind::ServerStream => {
-                    let ticks = (0..1000).map(|n| if n == 0 { json!({"text": "tick"}) } else { json!({"text": "tick", "n": n}) });
+                    let ticks = (0..1000)
+                        .map(|n| if n == 0 { json!({"text": "tick"}) } else { json!({"text": "tick", "n": n}) });
                     ticks.collect()
                 }
                 Kind::ClientStream => {
@@ -255,7 +256,9 @@ async fn table(clients: &[Client], start: impl FnOnce(&Gateway, [&str; 4]) -> Pr
             }
         }
     }
-    if std::env::var("TIMES").is_ok() { panic!(); }
+    if std::env::var("TIMES").is_ok() {
+        panic!();
+    }
     assert!(failed.is_empty(), "{failed:#?}\n{}", program.stderr.text());
     program.signal("TERM");
     gateway.assert_nothing_internal();

@@ -218,9 +218,10 @@ async fn every_call_leaves_one_record() {
         (Dialect::Protobuf, "protobuf"),
         (Dialect::Sse, "sse"),
         (Dialect::WebSocket, "websocket"),
+        (Dialect::ConnectProto, "connect"),
         (Dialect::Grpc, "grpc"),
     ] {
-        let via = crate::harness::expect::vias(dialect)[0];
+        let via = crate::harness::expect::vias(dialect, Kind::ServerStream)[0];
         let mut call = Opening::new(dialect, Kind::ServerStream, via).open(&gateway).await;
         call.rest().await;
         let record = gateway.access_of(&call.id).await;

@@ -233,12 +233,57 @@ async fn grpc_web_json_server_stream() {
     row(Dialect::GrpcWebJson, Kind::ServerStream).await;
 }
 
+#[tokio::test]
+async fn connect_json_unary() {
+    row(Dialect::ConnectJson, Kind::Unary).await;
+}
+
+#[tokio::test]
+async fn connect_json_server_stream() {
+    row(Dialect::ConnectJson, Kind::ServerStream).await;
+}
+
+#[tokio::test]
+async fn connect_json_client_stream() {
+    row(Dialect::ConnectJson, Kind::ClientStream).await;
+}
+
+#[tokio::test]
+async fn connect_json_bidi() {
+    row(Dialect::ConnectJson, Kind::Bidi).await;
+}
+
+#[tokio::test]
+async fn connect_proto_unary() {
+    row(Dialect::ConnectProto, Kind::Unary).await;
+}
+
+#[tokio::test]
+async fn connect_proto_server_stream() {
+    row(Dialect::ConnectProto, Kind::ServerStream).await;
+}
+
+#[tokio::test]
+async fn connect_proto_client_stream() {
+    row(Dialect::ConnectProto, Kind::ClientStream).await;
+}
+
+#[tokio::test]
+async fn connect_proto_bidi() {
+    row(Dialect::ConnectProto, Kind::Bidi).await;
+}
+
+#[tokio::test]
+async fn connect_get_unary() {
+    row(Dialect::ConnectGet, Kind::Unary).await;
+}
+
 /// One row of the matrix: every outcome over every connection, and then the upstream's resets.
 async fn row(dialect: Dialect, kind: Kind) {
     let mut backend = Backend::start().await;
     let gateway = Gateway::start(Config::to(backend.address).small_messages()).await;
     let mut failed = Vec::new();
-    for &via in expect::vias(dialect) {
+    for &via in expect::vias(dialect, kind) {
         for outcome in OUTCOMES {
             let mut cell = Cell { opening: Opening::new(dialect, kind, via), gateway: &gateway, backend: &mut backend };
             // Each cell is judged, whatever became of the one before; the panics' texts are in the output.
@@ -398,6 +443,7 @@ impl Cell<'_> {
             }
             // All of the request is in the URL: nothing can be too large but the URL itself.
             Kind::ServerStream if self.opening.dialect == Dialect::WebSocket => return,
+            Kind::Unary if self.opening.dialect == Dialect::ConnectGet => return,
             Kind::ServerStream => {
                 let text = "x".repeat(100_000);
                 self.opening.clone().request(json!({"text": text})).open(self.gateway).await
@@ -491,8 +537,9 @@ fn assert_failed(call: &Call, end: &End, opening: &Opening, code: u32, begun: bo
         Dialect::Grpc | Dialect::GrpcJson | Dialect::GrpcWeb | Dialect::GrpcWebText | Dialect::GrpcWebJson => {
             How::Trailers
         }
+        Dialect::ConnectJson | Dialect::ConnectProto if opening.kind != Kind::Unary => How::EndStream,
         _ if !begun => How::Http(number.http_status().as_u16()),
-        Dialect::Json | Dialect::Protobuf => {
+        Dialect::Json | Dialect::Protobuf | Dialect::ConnectJson | Dialect::ConnectProto | Dialect::ConnectGet => {
             // No last chunk, or RST_STREAM: broken for certain, and no code to tell.
             assert!(
                 matches!(&end.how, How::Cut(Broken::Reset(_)) if opening.via.is_h2())
@@ -520,7 +567,7 @@ fn assert_asked_details(call: &Call, end: &End, opening: &Opening) {
 async fn upstream_resets(dialect: Dialect, kind: Kind) {
     let mut backend = RawBackend::start().await;
     let gateway = Gateway::start(Config::to(backend.address)).await;
-    for &via in expect::vias(dialect) {
+    for &via in expect::vias(dialect, kind) {
         for replies in [0, 2] {
             if replies > 0 && !kind.replies_stream() {
                 continue;

@@ -15,7 +15,8 @@ use crate::{
         snapshot::Snapshot,
     },
     status::Status,
-    wire::{Counter, Deframer, EnvelopeError, close_envelope, open_envelope},
+    upstream::bad_message,
+    wire::{self, Counter, EnvelopeError, close_envelope, metadata, open_envelope},
 };
 
 /// Follows the upstream's stream, and gives what is to be passed on of it.
@@ -32,7 +33,7 @@ enum Messages {
 
 /// Messages in JSON, cut and transcoded.
 struct Json {
-    deframer: Deframer,
+    cutter: wire::Messages,
     snapshot: Arc<Snapshot>,
     route: u32,
     output: OutputSettings,
@@ -45,7 +46,7 @@ impl Down {
         let messages = match payload {
             Payload::Own => Messages::Uncut(Counter::new(bytes_max)),
             Payload::Json => Messages::Json(Box::new(Json {
-                deframer: Deframer::new(bytes_max),
+                cutter: wire::Messages::new(bytes_max),
                 snapshot: call.snapshot.clone(),
                 route: opened.route.index,
                 output: opened.route.policy.settings.output,
@@ -56,9 +57,13 @@ impl Down {
     }
 
     /// What the upstream's head says of its messages.
-    pub(super) fn head(&mut self, head: &HeaderMap) {
-        if let Messages::Uncut(counter) = &mut self.messages {
-            counter.allow(flags(head));
+    pub(super) fn head(&mut self, head: &mut HeaderMap) {
+        match &mut self.messages {
+            Messages::Uncut(counter) => counter.allow(flags(head)),
+            Messages::Json(json) => {
+                json.cutter.on_head(head);
+                metadata::remove_encodings(head);
+            }
         }
     }
 
@@ -89,11 +94,11 @@ impl Down {
     /// # Errors
     /// A stream that ends within a message.
     pub(super) fn end(&self) -> Result<(), Status> {
-        let is_between = match &self.messages {
-            Messages::Uncut(counter) => counter.is_between(),
-            Messages::Json(json) => json.deframer.is_empty(),
-        };
-        if is_between { Ok(()) } else { Err(unsound(EnvelopeError::Truncated, Side::Upstream)) }
+        match &self.messages {
+            Messages::Uncut(counter) if counter.is_between() => Ok(()),
+            Messages::Uncut(_) => Err(unsound(EnvelopeError::Truncated, Side::Upstream)),
+            Messages::Json(json) => json.cutter.end().map_err(bad_message),
+        }
     }
 
     /// Whether the client has a part of a message, to which nothing can be added any more.
@@ -116,7 +121,7 @@ impl Down {
 
 impl Json {
     fn push(&mut self, piece: Bytes) -> (Bytes, Option<Status>) {
-        self.deframer.push(piece);
+        self.cutter.push(piece);
         let mut out = Vec::new();
         let error = self.messages(&mut out).err();
         (out.into(), error)
@@ -125,13 +130,10 @@ impl Json {
     /// Writes the messages that are whole.
     fn messages(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
         let route = self.snapshot.route_of(self.route)?;
-        while let Some(envelope) = self.deframer.next_envelope().map_err(|error| unsound(error, Side::Upstream))? {
-            if envelope.flags != 0 {
-                return Err(unsound(EnvelopeError::Flags(envelope.flags), Side::Upstream));
-            }
+        while let Some(message) = self.cutter.next_message().map_err(bad_message)? {
             let start = open_envelope(out);
             let codec = &self.snapshot.codec;
-            let written = route.binding.write_reply(codec, &envelope.payload, self.output, out);
+            let written = route.binding.write_reply(codec, &message, self.output, out);
             written.inspect_err(|_| out.truncate(start)).map_err(OutputError::into_status)?;
             // Never fails: JSON is held to a limit of its own.
             let _ = close_envelope(out, start);

@@ -20,6 +20,7 @@ use super::{
     record::Record,
     reply::ReplyBody,
     request::{Call, Opened},
+    sealing::Sealing,
 };
 use crate::{
     call::{ReplyEvent, Transport},
@@ -39,12 +40,12 @@ pub(super) async fn serve<B: RequestBody>(
     let request = &call.head.headers;
     let payload = Payload::of(request, opened.route.has_schema)?;
     opened.head.content_type = payload.upstream_type(framing, request);
-    if payload == Payload::Json {
-        // What is cut must not be compressed.
-        opened.head.metadata.remove(metadata::ENCODING);
-        opened.head.metadata.remove(metadata::ACCEPT_ENCODING);
-    }
     let mut up = Up::new(call, &opened, framing, payload)?;
+    if payload == Payload::Json {
+        // What is cut is compressed anew, if at all, as it is agreed on with the upstream.
+        metadata::remove_encodings(&mut opened.head.metadata);
+        Sealing::new(call.snapshot, opened.route).announce(&mut opened.head.metadata);
+    }
     let down = Down::new(call, &opened, framing, payload);
     let mut body = body.map_err(Into::into).boxed_unsync();
     if up.takes_one() {

@@ -170,8 +170,8 @@ impl Pass {
         loop {
             let event = ready!(self.replies.poll_event(cx));
             return Poll::Ready(match event {
-                ReplyEvent::Head(head) => {
-                    self.down.head(&head);
+                ReplyEvent::Head(mut head) => {
+                    self.down.head(&mut head);
                     ReplyEvent::Head(head)
                 }
                 ReplyEvent::Data(data) => match self.follow(data) {

@@ -7,18 +7,20 @@ use bytes::Bytes;
 use super::{Side, flags, unsound};
 use crate::{
     codec::{Bound, InputError},
+    coding::InflateError,
     dialect::{
         Framing, Payload,
         grpc_web::{TextDecoder, TextError},
     },
     gateway::{
         record::Record,
-        request::{Call, Opened, close_envelope},
+        request::{Call, Opened},
+        sealing::Sealing,
         snapshot::Snapshot,
     },
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
-    wire::{Counter, Deframer, Envelope, EnvelopeError, open_envelope},
+    wire::{self, Counter, EnvelopeError, MessageError, open_envelope},
 };
 
 /// Takes pieces of the client's stream, and gives what is to be sent on.
@@ -39,10 +41,11 @@ enum Messages {
 
 /// Messages in JSON, cut and transcoded.
 struct Json {
-    deframer: Deframer,
+    cutter: wire::Messages,
     snapshot: Arc<Snapshot>,
     route: u32,
     bound: Bound,
+    sealing: Sealing,
     count: u64,
 }
 
@@ -63,7 +66,8 @@ impl Up {
                 Messages::Uncut(counter)
             }
             Payload::Json => Messages::Json(Box::new(Json {
-                deframer: Deframer::new(bytes_max),
+                cutter: wire::Messages::of(&opened.head.metadata, bytes_max),
+                sealing: Sealing::new(call.snapshot, opened.route),
                 snapshot: call.snapshot.clone(),
                 route: opened.route.index,
                 bound: opened.bind(call)?,
@@ -110,7 +114,7 @@ impl Up {
                 check_count(counter.messages(), self.messages_max)?;
                 self.ready = piece;
             }
-            Messages::Json(json) => json.deframer.push(piece),
+            Messages::Json(json) => json.cutter.push(piece),
         }
         Ok(())
     }
@@ -143,11 +147,11 @@ impl Up {
         if let Some(text) = &self.text {
             text.end().map_err(not_text)?;
         }
-        let is_between = match &self.messages {
-            Messages::Uncut(counter) => counter.is_between(),
-            Messages::Json(json) => json.deframer.is_empty(),
-        };
-        if is_between { Ok(()) } else { Err(unsound(EnvelopeError::Truncated, Side::Client)) }
+        match &self.messages {
+            Messages::Uncut(counter) if counter.is_between() => Ok(()),
+            Messages::Uncut(_) => Err(unsound(EnvelopeError::Truncated, Side::Client)),
+            Messages::Json(json) => json.cutter.end().map_err(unreadable),
+        }
     }
 }
 
@@ -156,27 +160,37 @@ impl Json {
     fn batch(&mut self, messages_max: u64, record: &mut Record) -> Result<Bytes, Status> {
         let mut batch = Vec::new();
         while batch.len() < COALESCE_BYTES {
-            let next = self.deframer.next_envelope().map_err(|error| unsound(error, Side::Client))?;
-            let Some(envelope) = next else { break };
+            let Some(message) = self.cutter.next_message().map_err(unreadable)? else { break };
             self.count += 1;
             check_count(self.count, messages_max)?;
-            self.message(&envelope, &mut batch)?;
+            self.message(&message, &mut batch)?;
             record.left_out(&self.bound.take_left_out());
         }
         Ok(batch.into())
     }
 
-    fn message(&mut self, envelope: &Envelope, out: &mut Vec<u8>) -> Result<(), Status> {
-        if envelope.flags != 0 {
-            return Err(unsound(EnvelopeError::Flags(envelope.flags), Side::Client));
-        }
+    fn message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
         let route = self.snapshot.route_of(self.route)?;
         let start = open_envelope(out);
         // An envelope that is empty is no JSON.
-        let json = if envelope.payload.is_empty() { b" " } else { &envelope.payload[..] };
+        let json = if message.is_empty() { b" " } else { message };
         let (codec, binding) = (&self.snapshot.codec, &route.binding);
         self.bound.message(codec, binding, Some(json), out).map_err(InputError::into_status)?;
-        close_envelope(out, start, self.snapshot.limits.request_message_bytes_max)
+        self.sealing.close(out, start).map(drop)
+    }
+}
+
+/// A message in JSON that the client's stream does not give.
+fn unreadable(error: MessageError) -> Status {
+    let text = error.to_string();
+    match error {
+        MessageError::Envelope(error) => unsound(error, Side::Client),
+        // The code that gRPC has for it (gRPC compression, "Compression Method Asymmetry Between Peers").
+        MessageError::Encoding(_) => Status::client(Code::Unimplemented, text).with_reason(Reason::InvalidMessage),
+        MessageError::Inflate(InflateError::TooLarge { .. }) => {
+            Status::client(Code::ResourceExhausted, text).with_reason(Reason::MessageTooLarge)
+        }
+        MessageError::Inflate(_) => Status::client(Code::Internal, text).with_reason(Reason::InvalidMessage),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     codec::{InputError, OutputError},
     dialect::websocket::{Close, Incoming, Kind, Message, code as close_code, finish_frame, open_frame, write_message},
     gateway::{
-        request::close_envelope,
+        sealing::Sealing,
         snapshot::{Route, Snapshot},
     },
     status::{Code, Reason, Status},
@@ -143,7 +143,7 @@ impl Socket {
             self.batch.truncate(start);
             return Err(Failure::of(error, message));
         }
-        close_envelope(&mut self.batch, start, snapshot.limits.request_message_bytes_max).map_err(Failure::Status)?;
+        Sealing::new(&snapshot, route).close(&mut self.batch, start).map_err(Failure::Status)?;
         self.record.request_message(message.payload.len());
         self.half_closed = !self.client_streaming;
         self.start();

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     Conn, Gateway, Via, array, binary,
+    connect::{self, ConnectCall},
     envelopes::{EnvelopedCall, Form},
     grpc_call::{GrpcCall, RpcStatus},
     http::{Broken, Download, Upload},
@@ -28,6 +29,10 @@ pub enum Dialect {
     Sse,
     WebSocket,
     Grpc,
+    ConnectJson,
+    ConnectProto,
+    /// The same with its message in the query of a GET.
+    ConnectGet,
     GrpcJson,
     GrpcWeb,
     GrpcWebText,
@@ -141,9 +146,10 @@ impl Opening {
         let tongue = match self.dialect {
             Dialect::Grpc => Tongue::Grpc(GrpcCall::open(self, &id, gateway.address(self.via)).await),
             Dialect::WebSocket => self.open_websocket(&id, gateway).await,
-            dialect => match Form::of(dialect) {
-                Some(form) => Tongue::Enveloped(Box::new(EnvelopedCall::open(self, form, &id, gateway).await)),
-                None => self.open_http(&id, gateway).await,
+            dialect => match (Form::of(dialect), connect::Form::of(dialect)) {
+                (Some(form), _) => Tongue::Enveloped(Box::new(EnvelopedCall::open(self, form, &id, gateway).await)),
+                (_, Some(form)) => Tongue::Connect(Box::new(ConnectCall::open(self, form, &id, gateway).await)),
+                (None, None) => self.open_http(&id, gateway).await,
             },
         };
         Call { id, opening: self.clone(), tongue, sent: 0 }
@@ -260,6 +266,8 @@ pub enum How {
     Event(Option<String>),
     /// A WebSocket close frame with this code.
     Close(u16),
+    /// The envelope that ends a Connect stream.
+    EndStream,
     /// gRPC trailers, wherever they stood.
     Trailers,
     /// The body or the socket was cut off.
@@ -323,6 +331,7 @@ enum Tongue {
     WebSocket(Box<WebSocket>),
     Grpc(GrpcCall),
     Enveloped(Box<EnvelopedCall>),
+    Connect(Box<ConnectCall>),
     /// A WebSocket that was never opened.
     Refused(Option<End>),
 }
@@ -364,6 +373,7 @@ impl Call {
             Tongue::WebSocket(socket) => socket.text(message.to_string()).await,
             Tongue::Grpc(call) => call.send(message).await,
             Tongue::Enveloped(call) => call.send(message).await,
+            Tongue::Connect(call) => call.send(message).await,
             Tongue::Refused(_) => false,
         }
     }
@@ -383,6 +393,7 @@ impl Call {
             }
             Tongue::Grpc(call) => call.half_close(),
             Tongue::Enveloped(call) => call.half_close(),
+            Tongue::Connect(call) => call.half_close(),
             Tongue::Refused(_) => {}
         }
     }
@@ -393,6 +404,7 @@ impl Call {
             Tongue::WebSocket(socket) => of_frame(socket.next().await),
             Tongue::Grpc(call) => call.next().await,
             Tongue::Enveloped(call) => call.next().await,
+            Tongue::Connect(call) => call.next().await,
             Tongue::Refused(end) => Step::End(end.take().expect("asked once")),
         }
     }
@@ -425,6 +437,7 @@ impl Call {
         match self.tongue {
             Tongue::Http(call) if call.conn.via().is_h2() => Some(call.conn),
             Tongue::Enveloped(call) if call.conn.via().is_h2() => Some(call.conn),
+            Tongue::Connect(call) if call.conn.via().is_h2() => Some(call.conn),
             _ => None,
         }
     }

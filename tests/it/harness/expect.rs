@@ -4,11 +4,13 @@ use serde_json::{Value, json};
 
 use super::{Dialect, End, How, Kind, Opening, Via};
 
-/// The connections that can carry a dialect.
-pub fn vias(dialect: Dialect) -> &'static [Via] {
+/// The connections that can carry a dialect's calls of a kind.
+pub fn vias(dialect: Dialect, kind: Kind) -> &'static [Via] {
     match dialect {
+        Dialect::ConnectJson | Dialect::ConnectProto if kind == Kind::Bidi => &[Via::H2c, Via::H2Tls],
         Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse => &Via::ALL,
         Dialect::GrpcWeb | Dialect::GrpcWebText | Dialect::GrpcWebJson => &Via::ALL,
+        Dialect::ConnectJson | Dialect::ConnectProto | Dialect::ConnectGet => &Via::ALL,
         Dialect::WebSocket => &[Via::H1, Via::H1Tls],
         Dialect::Grpc | Dialect::GrpcJson => &[Via::H2c, Via::H2Tls],
     }
@@ -32,6 +34,8 @@ pub fn end(opening: &Opening) -> End {
         Dialect::Json if opening.kind.replies_stream() => How::Array,
         Dialect::Protobuf if opening.kind.replies_stream() => How::Message,
         Dialect::Json | Dialect::Protobuf => How::Http(200),
+        Dialect::ConnectJson | Dialect::ConnectProto if opening.kind != Kind::Unary => How::EndStream,
+        Dialect::ConnectJson | Dialect::ConnectProto | Dialect::ConnectGet => How::Http(200),
         Dialect::Ndjson | Dialect::JsonSeq => How::Line,
         Dialect::Sse => How::Event(Some("~end".to_owned())),
         Dialect::WebSocket => How::Close(1000),

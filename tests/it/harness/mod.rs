@@ -4,6 +4,7 @@ pub mod array;
 pub mod binary;
 pub mod call;
 pub mod config;
+pub mod connect;
 pub mod envelopes;
 pub mod expect;
 pub mod gateway;
