@@ -30,28 +30,35 @@ const DEMO: &[&str] = &[
     "google/rpc/status.proto",
 ];
 
-/// Server reflection, of which only the messages are needed.
+/// The gateway's own services.
+const HEALTH: &[&str] = &["grpc/health/v1/health.proto"];
 const REFLECTION: &[&str] = &["grpc/reflection/v1/reflection.proto", "grpc/reflection/v1alpha/reflection.proto"];
+
+/// Where the messages of `grpc.reflection.v1` are. Those of v1alpha are the same on the wire, and are not made again.
+const REFLECTION_MESSAGES: &str = "crate::schema::reflection::proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    for (name, files) in [("builtin", BUILTIN), ("test", TEST), ("demo", DEMO)] {
+    for (name, files) in
+        [("builtin", BUILTIN), ("test", TEST), ("demo", DEMO), ("health", HEALTH), ("reflection", REFLECTION)]
+    {
         let mut compiler = protox::Compiler::new(["proto"])?;
         compiler.include_imports(true).include_source_info(true).open_files(files)?;
         // The raw bytes keep the extensions (`google.api.http`) that the generator's own types drop.
         fs::write(out.join(format!("{name}.binpb")), compiler.encode_file_descriptor_set())?;
         // The demo's code has a folder of its own: both sets generate `google.api`.
-        let code = match name {
-            "test" => out.clone(),
-            "demo" => out.join("demo"),
-            _ => continue,
-        };
+        let code = if name == "demo" { out.join("demo") } else { out.clone() };
         fs::create_dir_all(&code)?;
-        generate(tonic_prost_build::configure().out_dir(code), compiler.file_descriptor_set())?;
+        let builder = tonic_prost_build::configure().out_dir(code);
+        let builder = match name {
+            "builtin" => continue,
+            "health" => builder.build_client(false),
+            "reflection" => builder.build_client(false).extern_path(".grpc.reflection.v1alpha", REFLECTION_MESSAGES),
+            _ => builder,
+        };
+        generate(builder, compiler.file_descriptor_set())?;
     }
-    let reflection = protox::compile(REFLECTION, ["proto"])?;
-    generate(tonic_prost_build::configure().build_client(false).build_server(false), reflection)?;
     Ok(())
 }
 

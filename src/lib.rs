@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod demo;
 pub mod admin;
+pub mod services;
 pub mod server;
 pub mod listener;
 pub mod gateway;

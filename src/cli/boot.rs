@@ -22,6 +22,7 @@ use crate::{
     drain::Drain,
     gateway::{Gateway, Snapshot},
     server::{self, Server},
+    services,
     telemetry::{self, Telemetry},
     upstream::{Cluster, Pool},
 };
@@ -94,7 +95,7 @@ pub(super) fn snapshot(settings: &Settings) -> Result<Arc<Snapshot>, BootError> 
 pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Result<(), BootError> {
     telemetry::init_logs();
     let schemas = Schemas::load(settings)?;
-    let clusters =
+    let mut clusters =
         settings.upstreams.iter().map(Cluster::new).collect::<Result<Vec<_>, _>>().map_err(BootError::config)?;
     let telemetry = Arc::new(Telemetry::new(settings));
     let drain = Drain::new();
@@ -106,6 +107,7 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
     let connections = server.connections();
     telemetry.watch_connections(Box::new(move || connections.open()));
     let (snapshot, report) = (schemas.snapshot(), schemas.report());
+    clusters.push(services::cluster(snapshot.clone()));
     let told = report.clone();
     telemetry.watch_schemas(Box::new(move || told.load().records()));
 

@@ -127,7 +127,9 @@ async fn send(
 ) -> Result<Outcome, BootError> {
     let (address, mut calls) = listener::listen().await.map_err(BootError::run)?;
     let endpoint = EndpointUrl::Http { host: address.ip().to_string(), port: address.port() };
-    let clusters = settings.upstreams.iter().map(|upstream| {
+    // One more stands in for the gateway's own services.
+    let upstreams = settings.upstreams.iter().chain(settings.upstreams.first());
+    let clusters = upstreams.map(|upstream| {
         let listening = Upstream { endpoints: vec![endpoint.clone()], ..upstream.clone() };
         Cluster::new(&listening).map(Pool::new).map_err(BootError::config)
     });

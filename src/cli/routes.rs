@@ -34,8 +34,8 @@ impl Routes {
 
 /// What the gateway answers by itself.
 fn own(settings: &Settings) -> Vec<Listed> {
-    let own = |path: String, kind: &'static str| Listed {
-        verbs: vec!["GET".to_owned()],
+    let own = |verbs: &[&str], path: String, kind: &'static str| Listed {
+        verbs: verbs.iter().copied().map(str::to_owned).collect(),
         path,
         method: String::new(),
         kind,
@@ -43,9 +43,15 @@ fn own(settings: &Settings) -> Vec<Listed> {
         upstream: String::new(),
         policy: Vec::new(),
     };
-    let assets = settings.assets.iter().map(|dir| own(format!("{}**", dir.path), "static files"));
-    let document = settings.openapi.then(|| own(OPENAPI_PATH.to_owned(), "OpenAPI document"));
-    assets.chain(document).collect()
+    let assets = settings.assets.iter().map(|dir| own(&["GET"], format!("{}**", dir.path), "static files"));
+    let document = settings.openapi.then(|| own(&["GET"], OPENAPI_PATH.to_owned(), "OpenAPI document"));
+    let services = [
+        (settings.services.health, "grpc.health.v1.Health", "health"),
+        (settings.services.reflection, "grpc.reflection.v1.ServerReflection", "reflection"),
+        (settings.services.reflection, "grpc.reflection.v1alpha.ServerReflection", "reflection"),
+    ];
+    let services = services.into_iter().filter(|(is_served, ..)| *is_served);
+    assets.chain(document).chain(services.map(|(_, name, kind)| own(&["POST"], format!("/{name}/*"), kind))).collect()
 }
 
 fn as_json(routes: &[Listed]) -> String {

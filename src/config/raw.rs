@@ -13,7 +13,7 @@ use serde::{
 
 use super::{
     names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
-    settings::{Cidr, Compression, EndpointUrl, Timeout},
+    settings::{Cidr, Compression, EndpointUrl, Services, Timeout},
     text::{Count, Period, Size, Span, Text},
 };
 use crate::limits::Limits;
@@ -52,6 +52,9 @@ pub(super) struct RawConfig {
     /// Serve the OpenAPI description of all methods at `/-/openapi.json`, to whoever may connect.
     #[serde(default = "yes")]
     pub(super) openapi: bool,
+    /// The gRPC services of the gateway's own, which take the place of the upstreams' services of the same names.
+    #[serde(default)]
+    pub(super) services: RawServices,
     /// One JSON line on standard error for every call. `false` leaves the faults of the gateway and of the upstreams.
     #[serde(default = "yes")]
     pub(super) access_log: bool,
@@ -289,6 +292,15 @@ pub(super) struct RawCors {
     pub(super) max_age: Option<Text<Span>>,
 }
 
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawServices {
+    /// `grpc.health.v1.Health`: whether the gateway and its upstreams are well.
+    pub(super) health: bool,
+    /// `grpc.reflection.v1.ServerReflection` and `v1alpha`: the schema of all upstreams, to whoever may connect.
+    pub(super) reflection: bool,
+}
+
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawStatic {
@@ -390,6 +402,12 @@ limits! {
 impl Default for RawLimits {
     fn default() -> Self {
         (&Limits::default()).into()
+    }
+}
+
+impl Default for RawServices {
+    fn default() -> Self {
+        Services::default().into()
     }
 }
 

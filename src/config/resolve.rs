@@ -37,6 +37,7 @@ pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) 
         limits: raw.limits.into(),
         compression: raw.compression.into(),
         openapi: raw.openapi,
+        services: raw.services.into(),
         access_log: raw.access_log,
     }
 }
@@ -54,6 +55,7 @@ pub(super) fn unresolve(settings: &Settings) -> RawConfig {
         limits: (&settings.limits).into(),
         compression: (&settings.compression).into(),
         openapi: settings.openapi,
+        services: settings.services.into(),
         access_log: settings.access_log,
     }
 }
@@ -370,6 +372,18 @@ impl From<RawCors> for Cors {
             credentials: raw.credentials,
             max_age: raw.max_age.map(|age| age.0.0),
         }
+    }
+}
+
+impl From<RawServices> for Services {
+    fn from(RawServices { health, reflection }: RawServices) -> Self {
+        Self { health, reflection }
+    }
+}
+
+impl From<Services> for RawServices {
+    fn from(Services { health, reflection }: Services) -> Self {
+        Self { health, reflection }
     }
 }
 

@@ -26,6 +26,7 @@ pub struct Settings {
     pub compression: Compression,
     /// `/-/openapi.json` is served.
     pub openapi: bool,
+    pub services: Services,
     /// A record of every call; false: only of the faults of the gateway and of upstreams.
     pub access_log: bool,
 }
@@ -201,6 +202,21 @@ pub struct Cors {
     pub origins: Vec<String>,
     pub credentials: bool,
     pub max_age: Option<Duration>,
+}
+
+/// Which gRPC services the gateway has of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Services {
+    /// `grpc.health.v1.Health`.
+    pub health: bool,
+    /// `grpc.reflection.v1.ServerReflection`, and the same of v1alpha.
+    pub reflection: bool,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self { health: true, reflection: true }
+    }
 }
 
 /// Files served as they are below a path.

@@ -27,9 +27,9 @@ pub struct Listed {
 }
 
 impl Snapshot {
-    /// Every way to a method, in the order of the schema: `/pkg.Service/Method` first, then the rules.
+    /// Every way to a method of an upstream, in the order of the schema: `/pkg.Service/Method` first, then the rules.
     pub fn list(&self) -> Vec<Listed> {
-        self.ways().map(|way| self.listed(&way)).collect()
+        self.ways().filter(|way| !self.is_own(way.route.upstream)).map(|way| self.listed(&way)).collect()
     }
 
     pub(super) fn listed(&self, way: &Way<'_>) -> Listed {

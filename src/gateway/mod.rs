@@ -9,6 +9,7 @@ mod inflate;
 mod linger;
 mod listing;
 mod openapi;
+mod own;
 mod record;
 mod reply;
 mod request;

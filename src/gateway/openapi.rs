@@ -38,12 +38,14 @@ impl Snapshot {
     pub fn openapi(&self, services: &str, all: bool) -> Result<Vec<u8>, TooLarge> {
         let operations = self.ways().filter_map(|Way { route, method, rule }| {
             let (id, method) = method?;
-            let wanted = method.service.starts_with(services) && (rule.is_some() || all || method.rules.is_empty());
+            let wanted = !self.is_own(route.upstream)
+                && method.service.starts_with(services)
+                && (rule.is_some() || all || method.rules.is_empty());
             let place = rule.map(|(place, _)| place);
             wanted.then_some(Operation { method: id, rule: place, output: route.policy.settings.output })
         });
         let operations: Vec<Operation> = operations.collect();
-        openapi::document(&self.schema, &Comments::read(self.sets.iter().map(AsRef::as_ref)), &operations)
+        openapi::document(&self.schema, &Comments::read(self.sets.iter().map(|(_, set)| set.as_ref())), &operations)
     }
 }
 

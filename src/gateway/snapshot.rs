@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts, uri::PathAndQuery};
 use smallvec::SmallVec;
 use thiserror::Error;
+use tokio::sync::OnceCell;
 
 use super::{
     assets::{Asset, Assets},
@@ -20,7 +21,10 @@ use crate::{
     edge::{Cors, HeaderRules},
     limits::Limits,
     route::{self, Found, Table, TableBuilder, Template},
-    schema::{HttpRule, Method as SchemaMethod, MethodId, Schema, SchemaError, Source, UpstreamSchema},
+    schema::{
+        Files, HttpRule, Method as SchemaMethod, MethodId, OWN_UPSTREAM, Schema, SchemaError, Source, UpstreamSchema,
+        own_set,
+    },
     status::{Code, Reason, Status},
 };
 
@@ -38,12 +42,15 @@ pub struct Snapshot {
     /// that pass through.
     routes: Vec<Route>,
     prefixes: Vec<(String, u32)>,
-    upstreams: Vec<String>,
+    /// Names; the last is the gateway itself.
+    pub(super) upstreams: Vec<String>,
     /// How messages to each of them are compressed.
     message_codings: Vec<Option<Coding>>,
     assets: Arc<Assets>,
-    /// The upstreams' descriptor sets, for what is not kept of them otherwise.
-    pub(super) sets: Vec<Bytes>,
+    /// The upstreams' descriptor sets, the gateway's own first, for what is not kept of them otherwise.
+    pub(super) sets: Vec<(usize, Bytes)>,
+    /// Made of them once somebody asks.
+    pub(super) files: OnceCell<Option<Arc<Files>>>,
     /// None: not served.
     document: Option<Document>,
 }
@@ -131,7 +138,9 @@ impl Snapshot {
                 Some(Source { upstream, name: &settings.name, set, service_config: &schema.service_config })
             })
             .collect();
-        let schema = Schema::merge(&sources)?;
+        let (itself, own_set, nothing) = (settings.upstreams.len(), own_set(settings.services), Default::default());
+        let own = Source { upstream: itself, name: OWN_UPSTREAM, set: &own_set, service_config: &nothing };
+        let schema = Schema::merge_with(Some(own), &sources)?;
         let codec = Codec::compile(schema.pool());
         let policies = Policies::new(&settings.routes);
         let mut builder = Builder {
@@ -153,12 +162,14 @@ impl Snapshot {
         let prefixes = builder.prefixes(settings, &policies);
         let routes = builder.routes;
         let table = builder.table.build().map_err(|rules| ambiguous(rules, &schema, &sources))?;
+        let names = settings.upstreams.iter().map(|upstream| upstream.name.as_str());
+        let sets = (0..).zip(schemas).filter_map(|(upstream, schema)| Some((upstream, schema.set.clone()?)));
         Ok(Self {
             cors: Cors::new(&settings.cors),
             limits: settings.limits.clone(),
             compression: settings.compression.clone(),
             message_codings: settings.upstreams.iter().map(|upstream| upstream.compression).collect(),
-            upstreams: settings.upstreams.iter().map(|upstream| upstream.name.clone()).collect(),
+            upstreams: names.chain([OWN_UPSTREAM]).map(str::to_owned).collect(),
             codec,
             schema,
             is_partial,
@@ -166,7 +177,8 @@ impl Snapshot {
             routes,
             prefixes,
             assets,
-            sets: schemas.iter().filter_map(|schema| schema.set.clone()).collect(),
+            sets: [(itself, own_set)].into_iter().chain(sets).collect(),
+            files: OnceCell::new(),
             document: settings.openapi.then(Document::default),
         })
     }

@@ -273,7 +273,7 @@ impl Taken {
 }
 
 /// True where the same text means the same in both files.
-fn is_same_language(a: &FileDescriptorProto, b: &FileDescriptorProto) -> bool {
+pub(super) fn is_same_language(a: &FileDescriptorProto, b: &FileDescriptorProto) -> bool {
     a.syntax == b.syntax && a.edition == b.edition && a.options.features == b.options.features
 }
 

@@ -39,8 +39,7 @@ pub struct Union {
 const BUILTIN_PART: usize = 0;
 
 pub(super) fn merge(sources: &[Source<'_>]) -> Result<Merged, SchemaError> {
-    let sets = sources.iter().map(|source| (Origin::Upstream(source.name.to_owned()), source.set));
-    let parts = Parts::decode(sets, set::decode)?;
+    let parts = Parts::of_upstreams(sources.iter().map(|source| (source.name, source.set)))?;
     let mut combined = Combined::of(parts.all());
     if let Some(Overlap { symbol, first, second, .. }) = combined.overlaps.iter().find(|overlap| overlap.is_service) {
         let name =
@@ -51,6 +50,13 @@ pub(super) fn merge(sources: &[Source<'_>]) -> Result<Merged, SchemaError> {
     let pool = parts.link(std::mem::take(&mut combined.files), &combined.overlaps)?;
     let services = combined.services().filter(|(_, part)| *part != BUILTIN_PART);
     Ok(Merged { pool, services: services.map(|(name, part)| (name.to_owned(), part - 1)).collect() })
+}
+
+/// The files of some upstreams, by their names, and what is built in, joined as they are for [`merge`].
+pub(super) fn files<'a>(
+    sets: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Result<Vec<FileDescriptorProto>, SchemaError> {
+    Ok(Combined::of(Parts::of_upstreams(sets)?.all()).files)
 }
 
 /// Joins the sets of the endpoints of one upstream, by their URLs. What only some of them have is part of the union, as
@@ -89,6 +95,10 @@ struct Part {
 }
 
 impl Parts {
+    fn of_upstreams<'a>(sets: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<Self, SchemaError> {
+        Self::decode(sets.into_iter().map(|(name, set)| (Origin::Upstream(name.to_owned()), set)), set::decode)
+    }
+
     fn decode<'a>(
         sets: impl IntoIterator<Item = (Origin, &'a [u8])>,
         decode: fn(&[u8]) -> Result<Vec<FileDescriptorProto>, InvalidSet>,

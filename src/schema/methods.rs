@@ -12,14 +12,14 @@ use super::{
     InvalidSet, Method, Origin, SchemaError, Source, is_infrastructure, merge::Merged, rules, service_config::Unmatched,
 };
 
-/// In the order of the sources and of their files.
-pub(super) fn collect(merged: &Merged, sources: &[Source<'_>]) -> Result<Vec<Method>, SchemaError> {
+/// In the order of the sources and of their files. `own`: the upstream that the gateway is to itself.
+pub(super) fn collect(merged: &Merged, sources: &[Source<'_>], own: Option<usize>) -> Result<Vec<Method>, SchemaError> {
     let mut methods = Vec::new();
     let owners: HashMap<&str, usize> = merged.services.iter().map(|(name, source)| (name.as_str(), *source)).collect();
     for service in merged.pool.services() {
         let name = service.full_name();
         let Some(source) = owners.get(name).and_then(|source| sources.get(*source)) else { continue };
-        if is_infrastructure(name) {
+        if is_infrastructure(name) && Some(source.upstream) != own {
             continue;
         }
         for descriptor in service.methods() {

@@ -6,10 +6,12 @@ mod combine;
 mod comments;
 mod compare;
 mod error;
+mod files;
 mod load;
 mod merge;
 mod methods;
 mod names;
+mod own;
 mod places;
 mod raw;
 pub mod reflection;
@@ -30,8 +32,10 @@ use http::uri::PathAndQuery;
 pub use changes::changes;
 pub use comments::Comments;
 pub use error::{InvalidSet, Origin, SchemaError};
+pub use files::{FileId, Files};
 pub use load::{Loaded, load, load_files};
 pub use merge::{Union, union};
+pub use own::{OWN_UPSTREAM, own_set};
 pub use rules::{HttpRule, RuleError, Verb};
 pub use service_config::ServiceConfig;
 
@@ -111,8 +115,18 @@ impl Schema {
     /// A set that is not valid, a symbol that means one thing to one upstream and another to the next, or a service that
     /// two have.
     pub fn merge(sources: &[Source<'_>]) -> Result<Self, SchemaError> {
-        let merged = merge::merge(sources)?;
-        let methods = methods::collect(&merged, sources)?;
+        Self::merge_with(None, sources)
+    }
+
+    /// The same beside the gateway's own services, which take the place of the upstreams' services of the same names.
+    ///
+    /// # Errors
+    /// As [`Schema::merge`].
+    pub fn merge_with(own: Option<Source<'_>>, sources: &[Source<'_>]) -> Result<Self, SchemaError> {
+        // First, as of what every server has of its own the first definition stays.
+        let sources: Vec<_> = own.into_iter().chain(sources.iter().copied()).collect();
+        let merged = merge::merge(&sources)?;
+        let methods = methods::collect(&merged, &sources, own.map(|own| own.upstream))?;
         let by_path =
             (0..).zip(&methods).map(|(index, method)| (method.path.as_str().into(), MethodId(index))).collect();
         Ok(Self { pool: Arc::new(merged.pool), methods, by_path })

@@ -65,7 +65,7 @@ fn unique(all: Vec<FileDescriptorProto>) -> Result<Vec<FileDescriptorProto>, Inv
 }
 
 /// Files that import each other in a circle, the first also last: what no compiler would have let pass.
-fn import_cycle(files: &[FileDescriptorProto]) -> Option<Vec<String>> {
+pub(super) fn import_cycle(files: &[FileDescriptorProto]) -> Option<Vec<String>> {
     let imports: HashMap<&str, &[String]> =
         files.iter().filter_map(|file| Some((file.name.as_deref()?, file.dependency.as_slice()))).collect();
     let mut seen = HashSet::new();

@@ -19,12 +19,20 @@ use rustls::{
 };
 use rustls_platform_verifier::BuilderVerifierExt;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::{io::DuplexStream, sync::watch};
 
 use crate::config::{Balance, EndpointUrl, Upstream, UpstreamTls};
 
 /// From half a minute to half an hour.
 const KEEPALIVE_DOUBLINGS_MAX: u32 = 6;
+/// A server in the same process neither takes its time nor goes away.
+const IN_MEMORY: Policy = Policy {
+    balance: Balance::LeastRequest,
+    connect_timeout: Duration::from_secs(5),
+    keepalive: Duration::from_secs(3600),
+    keepalive_timeout: Duration::from_secs(60),
+    connections_max: 8,
+};
 
 /// One upstream as every worker sees it.
 pub struct Cluster {
@@ -65,7 +73,11 @@ pub(super) struct Endpoint {
 pub(super) enum Address {
     Tcp { host: String, port: u16 },
     Unix(PathBuf),
+    InMemory(Dial),
 }
+
+/// Opens a connection to a server in the same process.
+pub type Dial = Arc<dyn Fn() -> DuplexStream + Send + Sync>;
 
 /// An endpoint for the admin page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +131,18 @@ impl Cluster {
         }))
     }
 
+    /// A server in the same process, which speaks HTTP/2 with prior knowledge over each connection that it is dialled.
+    pub fn in_memory(name: &str, dial: Dial) -> Arc<Self> {
+        let (address, authority) = (Address::InMemory(dial), Authority::from_static("localhost"));
+        Arc::new(Self {
+            name: name.to_owned(),
+            endpoints: vec![Endpoint::at(address, format!("memory:{name}"), None, authority)],
+            policy: IN_MEMORY,
+            tls: None,
+            seed: AtomicU64::default(),
+        })
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -157,8 +181,13 @@ impl Endpoint {
             .ok_or_else(|| ClusterError::Host { upstream: settings.name.clone(), host: address.host().to_owned() })?;
         let server_name = if scheme == Scheme::HTTPS { Some(server_name(&address, settings)?) } else { None };
         let url = text.unwrap_or_else(|| format!("{scheme}://{authority}"));
+        Ok(Self::at(address, url, server_name, authority))
+    }
+
+    fn at(address: Address, url: String, server_name: Option<ServerName<'static>>, authority: Authority) -> Self {
+        let scheme = if server_name.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
         let (connections, failures, slower) = (watch::Sender::default(), AtomicUsize::new(0), AtomicU32::new(0));
-        Ok(Self { url, address, server_name, scheme, authority, connections, failures, slower })
+        Self { url, address, server_name, scheme, authority, connections, failures, slower }
     }
 
     /// Time between PINGs: doubled for each time that the server complained of them (gRPC A8, client-side keepalive).
@@ -181,16 +210,16 @@ impl Address {
     fn host(&self) -> &str {
         match self {
             Self::Tcp { host, .. } => host,
-            Self::Unix(_) => "localhost",
+            Self::Unix(_) | Self::InMemory(_) => "localhost",
         }
     }
 
-    /// The `:authority` of requests. A socket file has no name of its own; "localhost" is what gRPC servers accept.
+    /// The `:authority` of requests. What has no name of its own is "localhost", which gRPC servers accept.
     fn authority(&self) -> Option<Authority> {
         match self {
             Self::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}").parse().ok(),
             Self::Tcp { host, port } => format!("{host}:{port}").parse().ok(),
-            Self::Unix(_) => Some(Authority::from_static("localhost")),
+            Self::Unix(_) | Self::InMemory(_) => Some(Authority::from_static("localhost")),
         }
     }
 }

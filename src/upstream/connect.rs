@@ -20,7 +20,7 @@ use futures_util::{StreamExt, stream::FuturesUnordered};
 use h2::client::{Builder, Connection, SendRequest};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf},
     net::{TcpStream, UnixStream, lookup_host},
     time::{sleep, timeout},
 };
@@ -98,6 +98,7 @@ async fn open(cluster: &Cluster, endpoint: &Endpoint) -> Result<Dialed, ConnectE
             let connected = UnixStream::connect(path).await;
             Socket::Unix(connected.map_err(|source| ConnectError::Connect { url: url(), source })?)
         }
+        Address::InMemory(dial) => Socket::InMemory(dial()),
     };
     let socket = match (socket, &endpoint.server_name, &cluster.tls) {
         (Socket::Tcp(tcp), Some(name), Some(config)) => {
@@ -198,6 +199,7 @@ enum Socket {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
+    InMemory(DuplexStream),
 }
 
 /// A socket of any kind that notes when bytes arrive.
@@ -214,6 +216,7 @@ impl AsyncRead for Wire {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Socket::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
             Socket::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+            Socket::InMemory(memory) => Pin::new(memory).poll_read(cx, buf),
         };
         if buf.filled().len() > before {
             this.heard.store(true, Ordering::Relaxed);
@@ -228,6 +231,7 @@ impl AsyncWrite for Wire {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Socket::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
             Socket::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+            Socket::InMemory(memory) => Pin::new(memory).poll_write(cx, bytes),
         }
     }
 
@@ -240,6 +244,7 @@ impl AsyncWrite for Wire {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
             Socket::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
             Socket::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
+            Socket::InMemory(memory) => Pin::new(memory).poll_write_vectored(cx, slices),
         }
     }
 
@@ -248,6 +253,7 @@ impl AsyncWrite for Wire {
             Socket::Tcp(tcp) => tcp.is_write_vectored(),
             Socket::Tls(tls) => tls.is_write_vectored(),
             Socket::Unix(unix) => unix.is_write_vectored(),
+            Socket::InMemory(memory) => memory.is_write_vectored(),
         }
     }
 
@@ -256,6 +262,7 @@ impl AsyncWrite for Wire {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
             Socket::Tls(tls) => Pin::new(tls).poll_flush(cx),
             Socket::Unix(unix) => Pin::new(unix).poll_flush(cx),
+            Socket::InMemory(memory) => Pin::new(memory).poll_flush(cx),
         }
     }
 
@@ -264,6 +271,7 @@ impl AsyncWrite for Wire {
             Socket::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
             Socket::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
             Socket::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Socket::InMemory(memory) => Pin::new(memory).poll_shutdown(cx),
         }
     }
 }

@@ -31,6 +31,7 @@ mod metadata;
 mod openapi;
 mod python_backend;
 mod real_schemas;
+mod reflection;
 mod schemas;
 mod service_config;
 mod slow_reader;

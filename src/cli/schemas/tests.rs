@@ -13,7 +13,7 @@ use super::{
     *,
 };
 use crate::{
-    config::{self, Quick},
+    config::{self, Quick, Services},
     status::{Code, Status},
 };
 
@@ -43,7 +43,8 @@ fn set(text: &str) -> Bytes {
 /// Upstreams by reflection, with so many endpoints each.
 fn schemas(endpoints: &[usize]) -> Schemas {
     let upstreams = (0..endpoints.len()).map(|index| format!("http://upstream{index}:1")).collect();
-    let settings = config::quick(&Quick { upstreams, ..Quick::default() }).unwrap();
+    let mut settings = config::quick(&Quick { upstreams, ..Quick::default() }).unwrap();
+    settings.services = Services { health: false, reflection: false };
     let mut schemas = Schemas::load(&settings).unwrap();
     for (known, count) in schemas.known.iter_mut().zip(endpoints) {
         (0..*count).for_each(|index| known.add_endpoint(format!("http://{index}")));

@@ -22,9 +22,9 @@ use crate::{
     wire::{Deframer, EnvelopeError, close_envelope, open_envelope},
 };
 
-/// The messages of v1. Those of v1alpha are the same on the wire.
-mod proto {
-    #![allow(clippy::all, clippy::pedantic, unreachable_pub, reason = "generated")]
+/// v1. The messages of v1alpha are the same on the wire.
+pub(crate) mod proto {
+    #![allow(clippy::all, clippy::pedantic, unreachable_pub, unused_qualifications, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/grpc.reflection.v1.rs"));
 }
 

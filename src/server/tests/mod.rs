@@ -158,6 +158,7 @@ fn settings(tls: Option<ServerTls>) -> Settings {
         limits: Limits::default(),
         compression: Compression::default(),
         openapi: true,
+        services: Default::default(),
         access_log: false,
     }
 }

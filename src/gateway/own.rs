@@ -1,0 +1,43 @@
+//! What a snapshot tells the gateway's own services. Knows nothing of how they tell it.
+
+use std::sync::Arc;
+
+use tokio::task;
+
+use super::snapshot::Snapshot;
+use crate::{
+    schema::Files,
+    status::{Code, Reason, Status},
+};
+
+impl Snapshot {
+    /// Full names of the services that can be called, in order.
+    pub fn services(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.schema.methods().iter().map(|method| method.service.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The files of all upstreams. Made when they are first asked for, beside the workers.
+    ///
+    /// # Errors
+    /// INTERNAL, never seen: what they are made of was good for the schema.
+    pub async fn files(self: &Arc<Self>) -> Result<Arc<Files>, Status> {
+        let make = || async {
+            let snapshot = self.clone();
+            task::spawn_blocking(move || Files::join(snapshot.named_sets()).map(Arc::new).ok()).await.ok().flatten()
+        };
+        let files = self.files.get_or_init(make).await.clone();
+        files.ok_or_else(|| Status::gateway(Code::Internal, "the files cannot be told").with_reason(Reason::Internal))
+    }
+
+    /// True for the upstream that the gateway is to itself.
+    pub(super) fn is_own(&self, upstream: usize) -> bool {
+        upstream + 1 == self.upstreams.len()
+    }
+
+    fn named_sets(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.sets.iter().filter_map(|(upstream, set)| Some((self.upstreams.get(*upstream)?.as_str(), set.as_ref())))
+    }
+}
