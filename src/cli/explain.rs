@@ -15,7 +15,7 @@ use super::{
     Addresses, Source,
     boot::{self, BootError, say},
     listener::{self, HeardCall},
-    routes::policy_text,
+    routes::{policy_text, upstreams_text},
 };
 use crate::{
     config::{EndpointUrl, Settings, Upstream},
@@ -71,8 +71,8 @@ impl Explain {
                     Some(call) => text.call(&snapshot, call),
                     None => text.refusal(&sent.response),
                 }
-                if let Explained::Nowhere { other_verbs, near } = &explained {
-                    text.nearest(other_verbs, near);
+                if let Explained::Nowhere { other_verbs, unmet, near } = &explained {
+                    text.nearest(other_verbs, unmet, near);
                 }
                 sent.call.is_some()
             }
@@ -164,14 +164,20 @@ impl Text {
         self.line("rule", &format!("{} {}", listed.verbs.join(","), listed.path));
         self.line("method", &format!("{} ({})", listed.method, listed.kind));
         captures.iter().for_each(|(variable, value)| self.line("captured", &format!("{variable} = {value:?}")));
-        self.line("upstream", &listed.upstream);
+        if !listed.when.is_empty() {
+            self.line("when", &listed.when);
+        }
+        self.line("upstream", &upstreams_text(listed));
         self.line("policy", &policy_text(listed));
     }
 
-    fn nearest(&mut self, other_verbs: &[Listed], near: &[(Listed, Difference)]) {
+    fn nearest(&mut self, other_verbs: &[Listed], unmet: &[Listed], near: &[(Listed, Difference)]) {
         let rule = |listed: &Listed| format!("{} {}  {}", listed.verbs.join(","), listed.path, listed.method);
         for listed in other_verbs {
             self.line("instead", &rule(listed));
+        }
+        for listed in unmet {
+            self.line("only when", &format!("{}  {}", listed.when, listed.method));
         }
         for (listed, difference) in near {
             self.line("near", &rule(listed));

@@ -40,7 +40,8 @@ fn own(settings: &Settings) -> Vec<Listed> {
         method: String::new(),
         kind,
         dialects: Vec::new(),
-        upstream: String::new(),
+        when: String::new(),
+        upstreams: Vec::new(),
         policy: Vec::new(),
     };
     let assets = settings.assets.iter().map(|dir| own(&["GET"], format!("{}**", dir.path), "static files"));
@@ -58,13 +59,16 @@ fn as_json(routes: &[Listed]) -> String {
     let route = |route: &Listed| {
         let policy: Map<String, Value> =
             route.policy.iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into())).collect();
+        let upstreams: Map<String, Value> =
+            route.upstreams.iter().map(|(name, weight)| (name.clone(), (*weight).into())).collect();
         json!({
             "verbs": route.verbs,
             "path": route.path,
             "method": route.method,
             "kind": route.kind,
             "dialects": route.dialects,
-            "upstream": route.upstream,
+            "when": route.when,
+            "upstreams": upstreams,
             "policy": policy,
         })
     };
@@ -73,7 +77,8 @@ fn as_json(routes: &[Listed]) -> String {
 }
 
 fn as_table(routes: &[Listed]) -> String {
-    let mut rows = vec![["VERB", "PATH", "METHOD", "KIND", "DIALECTS", "UPSTREAM", "POLICY"].map(str::to_owned)];
+    let mut rows =
+        vec![["VERB", "PATH", "METHOD", "KIND", "DIALECTS", "WHEN", "UPSTREAM", "POLICY"].map(str::to_owned)];
     rows.extend(routes.iter().map(|route| {
         [
             route.verbs.join(","),
@@ -81,13 +86,14 @@ fn as_table(routes: &[Listed]) -> String {
             route.method.clone(),
             route.kind.to_owned(),
             route.dialects.join(","),
-            route.upstream.clone(),
+            route.when.clone(),
+            upstreams_text(route),
             policy_text(route),
         ]
     }));
     let mut table = String::new();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 7] = std::array::from_fn(width);
+    let widths: [usize; 8] = std::array::from_fn(width);
     for row in &rows {
         let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
         let line = cells.collect::<Vec<_>>().join("  ");
@@ -95,6 +101,15 @@ fn as_table(routes: &[Listed]) -> String {
         table.push('\n');
     }
     table
+}
+
+/// The names, with their weights where there are several.
+pub(super) fn upstreams_text(route: &Listed) -> String {
+    if let [(name, _)] = &route.upstreams[..] {
+        return name.clone();
+    }
+    let shares: Vec<String> = route.upstreams.iter().map(|(name, weight)| format!("{name}:{weight}")).collect();
+    shares.join(",")
 }
 
 /// `key=value`, with blanks between.

@@ -23,7 +23,7 @@ use super::{
 };
 
 /// What a method's rule binds, compiled once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Binding {
     pub(super) input: PlanId,
     output: PlanId,
@@ -40,14 +40,14 @@ pub struct Binding {
 }
 
 /// A variable of the path template.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Variable {
     pub(super) name: Box<str>,
     pub(super) path: Path,
 }
 
 /// What the HTTP body is of the request message.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Body {
     None,
     Whole,

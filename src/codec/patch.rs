@@ -13,7 +13,7 @@ use super::{
 };
 
 /// How the mask of a rule is filled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct UpdateMask {
     /// The FieldMask.
     pub(super) field: Step,

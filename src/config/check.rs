@@ -9,8 +9,8 @@ use serde_json::{Map, Value as Json};
 use super::{
     error::{ConfigError, Place},
     names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
-    settings::{Cidr, EndpointUrl, Timeout},
-    text::{Count, Period, Scalar, Size, Span},
+    settings::{Cidr, EndpointUrl, HostPattern, Timeout, ValuePattern},
+    text::{Count, Percent, Period, Scalar, Size, Span, Weight},
     tree::{Key, Node, Value},
 };
 
@@ -156,13 +156,17 @@ pub(super) const SCALARS: &[ScalarForm] = &[
     form::<EndpointUrl>(),
     form::<PathBuf>(),
     form::<HeaderField>(),
+    form::<ValuePattern>(),
     form::<FieldValue>(),
+    form::<HostPattern>(),
     form::<MethodName>(),
     form::<Cidr>(),
     form::<PageOrigin>(),
+    form::<Percent>(),
     form::<ServicePrefix>(),
     form::<Size>(),
     form::<UrlPath>(),
+    form::<Weight>(),
 ];
 
 /// The words that a choice of an enum accepts.

@@ -2,12 +2,15 @@
 //!
 //! Resolves nothing: a host stays a name.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+};
 
 use http::HeaderValue;
 
 use super::{
-    settings::{Cidr, EndpointUrl},
+    settings::{Cidr, EndpointUrl, HostPattern, ValuePattern},
     text::Scalar,
 };
 
@@ -215,6 +218,71 @@ impl Scalar for FieldValue {
     }
 }
 
+impl Scalar for HostPattern {
+    const FORMAT: &'static str = "host";
+    const LOOKS: &'static str = "a host such as `api.example.com`, or `*.example.com`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if !text.is_ascii() {
+            // RFC 5891 §4.4: what travels is the form in ASCII.
+            return Err("is not how clients send it: write it in its ASCII form, `xn--…`".to_owned());
+        }
+        let lower = text.to_ascii_lowercase();
+        let below = lower.strip_prefix('*').map(|below| below.strip_prefix('.').ok_or(below));
+        let name = match below {
+            Some(Ok(name)) => name,
+            Some(Err("")) => return Err("is every host: leave `hosts` out".to_owned()),
+            Some(Err(_)) => return Err(format!("is not {}", Self::LOOKS)),
+            None => &lower,
+        };
+        match host_port(name) {
+            Ok((_, Some(_))) => Err("names a port, which does not count: leave it out".to_owned()),
+            Ok((host, None)) if below.is_none() && host.contains(':') => Ok(Self::Exact(lower)),
+            Ok((host, None)) if host.contains(':') || host.split('.').any(str::is_empty) => {
+                Err(format!("is not {}", Self::LOOKS))
+            }
+            Ok((host, None)) => Ok(if below.is_some() { Self::Below(format!(".{host}")) } else { Self::Exact(host) }),
+            Err(_) => Err(format!("is not {}", Self::LOOKS)),
+        }
+    }
+
+    fn print(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => f.write_str(host),
+            Self::Below(suffix) => write!(f, "*{suffix}"),
+        }
+    }
+}
+
+impl Scalar for ValuePattern {
+    const FORMAT: &'static str = "header-pattern";
+    const LOOKS: &'static str = "a header's value in ASCII, its beginning with `*` behind it, or `*` for any";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let value = FieldValue::parse(text).map_err(|_| format!("is not {}", Self::LOOKS))?.print();
+        Ok(value.strip_suffix('*').map_or_else(|| Self::Exact(value.clone()), |begin| Self::Prefix(begin.to_owned())))
+    }
+
+    fn print(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl fmt::Display for ValuePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(value) => f.write_str(value),
+            Self::Prefix(begin) => write!(f, "{begin}*"),
+        }
+    }
+}
+
 /// A path of a URL, ending in `/`.
 #[derive(Clone, Debug)]
 pub(super) struct UrlPath(pub(super) String);
@@ -360,6 +428,32 @@ mod tests {
         {
             assert!(show::<PageOrigin>(text).starts_with('!'), "{text}");
         }
+    }
+
+    #[test]
+    fn hosts_and_values_are_exact_or_by_one_end() {
+        for (text, expected) in [
+            ("API.example.com", "api.example.com"),
+            ("*.Example.com", "*.example.com"),
+            ("localhost", "localhost"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("[2001:DB8::1]", "[2001:db8::1]"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("*", "! is every host: leave `hosts` out"),
+            ("api.example.com:443", "! names a port, which does not count: leave it out"),
+            ("bücher.example", "! is not how clients send it: write it in its ASCII form, `xn--…`"),
+        ] {
+            assert_eq!(show::<HostPattern>(text), expected, "{text}");
+        }
+        for text in
+            ["", "*.", "*example.com", "a.*.com", "*.[::1]", "a..b", ".com", "https://a", "a/b", "a b", "2001:db8::1"]
+        {
+            assert!(show::<HostPattern>(text).starts_with("! is not a host"), "{text}: {}", show::<HostPattern>(text));
+        }
+        assert_eq!(ValuePattern::parse("acme"), Ok(ValuePattern::Exact("acme".to_owned())));
+        assert_eq!(ValuePattern::parse("v2*"), Ok(ValuePattern::Prefix("v2".to_owned())));
+        assert_eq!(ValuePattern::parse("*"), Ok(ValuePattern::Prefix(String::new())));
+        assert!(show::<ValuePattern>("é").starts_with("! is not a header's value"));
     }
 
     #[test]

@@ -13,8 +13,8 @@ use serde::{
 
 use super::{
     names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
-    settings::{Cidr, Compression, EndpointUrl, Services, Timeout},
-    text::{Count, Period, Size, Span, Text},
+    settings::{Cidr, Compression, EndpointUrl, HostPattern, Services, Timeout, ValuePattern},
+    text::{Count, Percent, Period, Size, Span, Text, Weight},
 };
 use crate::limits::Limits;
 
@@ -34,7 +34,8 @@ pub(super) struct RawConfig {
     pub(super) workers: Option<Text<Count>>,
     /// Backends, by a name of your choice. Every upstream serves the services that its schema names.
     pub(super) upstreams: Named<RawUpstream>,
-    /// Policies of methods: the first that matches a method is its policy.
+    /// What holds for which calls: the first that matches a call is its policy, and the first that matches and names
+    /// upstreams says where it goes. See docs/routing.md.
     #[serde(default)]
     pub(super) routes: Vec<RawRoute>,
     /// Which web pages may call.
@@ -210,12 +211,24 @@ pub(super) struct RawUpstreamTls {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawRoute {
-    /// The methods that this is the policy of.
+    /// The calls that this is for: all that is given must be so.
     #[serde(rename = "match")]
     pub(super) matches: RawMatch,
-    /// Where services that no schema knows pass through to, as gRPC.
+    /// Where the calls go. Without it: to the upstream whose schema has the method. Services that no schema knows pass
+    /// through, as gRPC.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) upstream: Option<String>,
+    /// The same for several upstreams, each with its weight: `{ liker: 90, liker-canary: 10 }`. One with the weight 0
+    /// gets only the calls that name it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) upstreams: Option<Named<Text<Weight>>>,
+    /// The request header by which a call may name one of `upstreams`. It goes no further, unless `request_headers` lists
+    /// it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) upstream_header: Option<Text<HeaderField>>,
+    /// Who gets copies of the calls; its answers are dropped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mirror: Option<RawMirror>,
     /// The longest that a call may last, whatever the client asks for. Without it: `limits.unary_timeout` for unary
     /// calls, `none` for streams.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -245,12 +258,33 @@ pub(super) struct RawRoute {
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum RawMatch {
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMatch {
     /// One method, `pkg.Service/Method`, or all of a service, `pkg.Service/*`.
-    Method(Text<MethodName>),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) method: Option<Text<MethodName>>,
     /// All services whose full name begins so.
-    Service(Text<ServicePrefix>),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) service: Option<Text<ServicePrefix>>,
+    /// Hosts, one of which the request asks for, on any port: `api.example.com`, or `*.example.com` for every name that
+    /// ends so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub(super) hosts: Option<Vec<Text<HostPattern>>>,
+    /// Request headers and their values: `{ x-tenant: acme }`. A value that ends in `*` is the beginning of one; `*` alone
+    /// is any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) headers: Option<Named<Text<ValuePattern>>>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawMirror {
+    /// The upstream. It sees the copies alone, marked by the header `x-tidegate-mirror`, unless a route leads to it too.
+    pub(super) upstream: String,
+    /// How many of a hundred calls are copied.
+    #[serde(default = "every_call")]
+    pub(super) percent: Text<Percent>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -419,6 +453,10 @@ impl RawUpstreamTls {
 
 fn yes() -> bool {
     true
+}
+
+fn every_call() -> Text<Percent> {
+    Text(Percent::ALL)
 }
 
 pub(super) fn connect_timeout() -> Text<Period> {

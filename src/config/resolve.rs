@@ -9,7 +9,7 @@ use super::{
     names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
     raw::*,
     settings::*,
-    text::{Count, Period, Size, Span, Text},
+    text::{Count, Percent, Period, Scalar, Size, Span, Text, Weight},
 };
 use crate::coding::{Coding, Levels};
 
@@ -86,7 +86,7 @@ fn upstreams(raw: &RawConfig, findings: &mut Findings<'_>) {
         if !encrypted && (upstream.tls.ca.is_some() || upstream.tls.server_name.is_some()) {
             findings.fault(&format!("{key}.tls"), "none of the endpoints is `https://`");
         }
-        let named = raw.routes.iter().any(|route| route.upstream.as_ref() == Some(name));
+        let named = raw.routes.iter().any(|route| targets("", route).any(|(_, target)| target == name));
         if matches!(upstream.schema, Some(RawSchema::None)) && !named {
             findings
                 .fault(&format!("{key}.schema"), "without a schema nothing leads here: name the upstream in a route");
@@ -96,14 +96,59 @@ fn upstreams(raw: &RawConfig, findings: &mut Findings<'_>) {
 
 fn routes(raw: &RawConfig, findings: &mut Findings<'_>) {
     for (index, route) in raw.routes.iter().enumerate() {
-        let Some(name) = &route.upstream else { continue };
-        let known = || raw.upstreams.0.iter().map(|(name, _)| name.as_str());
-        if !known().any(|known| known == name) {
-            findings.fault(
-                &format!("routes[{index}].upstream"),
-                format!("there is no upstream {name:?}; {}", hint(name, known())),
-            );
+        let key = format!("routes[{index}]");
+        for (key, name) in targets(&key, route) {
+            let known = || raw.upstreams.0.iter().map(|(name, _)| name.as_str());
+            if !known().any(|known| known == name) {
+                findings.fault(&key, format!("there is no upstream {name:?}; {}", hint(name, known())));
+            }
         }
+        conditions(&route.matches, &format!("{key}.match"), findings);
+        destination(route, &key, findings);
+    }
+}
+
+/// The upstreams that a route names, each with its key.
+fn targets<'r>(key: &str, route: &'r RawRoute) -> impl Iterator<Item = (String, &'r String)> {
+    let one = route.upstream.iter().map(|name| ("upstream".to_owned(), name));
+    let several =
+        route.upstreams.iter().flat_map(|named| &named.0).map(|(name, _)| (format!("upstreams.{name}"), name));
+    let mirror = route.mirror.iter().map(|mirror| ("mirror.upstream".to_owned(), &mirror.upstream));
+    one.chain(several).chain(mirror).map(move |(own, name)| (format!("{key}.{own}"), name))
+}
+
+fn conditions(matches: &RawMatch, key: &str, findings: &mut Findings<'_>) {
+    match (&matches.method, &matches.service) {
+        (Some(_), Some(_)) => findings.fault(key, "has both `method` and `service`: give one of them"),
+        (None, None) if matches.hosts.is_none() && matches.headers.is_none() => {
+            findings.fault(key, "needs one of the keys method, service, hosts, headers");
+        }
+        _ => {}
+    }
+    for (name, _) in matches.headers.iter().flat_map(|headers| &headers.0) {
+        let key = format!("{key}.headers.{name}");
+        match HeaderField::parse(name) {
+            Ok(field) if field.0 == "host" => findings.fault(&key, "is what `hosts` is for"),
+            Ok(_) => {}
+            Err(error) => findings.fault(&key, format!("{name:?} {error}")),
+        }
+    }
+}
+
+fn destination(route: &RawRoute, key: &str, findings: &mut Findings<'_>) {
+    if route.upstream.is_some() && route.upstreams.is_some() {
+        findings.fault(key, "has both `upstream` and `upstreams`: give one of them");
+    }
+    if route.upstreams.as_ref().is_some_and(|named| named.0.iter().all(|(_, weight)| weight.0.0 == 0)) {
+        findings.fault(&format!("{key}.upstreams"), "has no weight above 0: nothing would take the calls");
+    }
+    if route.upstream_header.is_some() && route.upstreams.is_none() {
+        findings.fault(&format!("{key}.upstream_header"), "names one of several: give `upstreams`");
+    }
+    if let Some(mirror) = &route.mirror
+        && targets(key, route).filter(|(_, name)| **name == mirror.upstream).nth(1).is_some()
+    {
+        findings.fault(&format!("{key}.mirror.upstream"), "takes the calls themselves already");
     }
 }
 
@@ -241,12 +286,12 @@ impl From<&SchemaSource> for RawSchema {
 
 impl From<RawRoute> for RouteRule {
     fn from(raw: RawRoute) -> Self {
-        let matches = match raw.matches {
-            RawMatch::Method(name) => RouteMatch::Method(name.0.0),
-            RawMatch::Service(prefix) => RouteMatch::ServicePrefix(prefix.0.0),
-        };
+        let one = raw.upstream.map(|name| (name, 1));
+        let several = raw.upstreams.into_iter().flat_map(|named| named.0).map(|(name, weight)| (name, weight.0.0));
         let policy = RoutePolicy {
-            upstream: raw.upstream,
+            upstreams: one.into_iter().chain(several).collect(),
+            upstream_header: raw.upstream_header.map(|header| header.0.0),
+            mirror: raw.mirror.map(|mirror| Mirror { upstream: mirror.upstream, per_million: mirror.percent.0.0 }),
             timeout: raw.timeout.map_or(Timeout::Default, |timeout| timeout.0),
             request_headers: raw.request_headers.into_iter().map(|name| name.0.0).collect(),
             response_headers: raw.response_headers.into_iter().map(|name| name.0.0).collect(),
@@ -256,14 +301,16 @@ impl From<RawRoute> for RouteRule {
             query_token: raw.query_token,
             compress_streams: raw.compress_streams,
         };
-        Self { matches, policy }
+        Self { matches: raw.matches.into(), policy }
     }
 }
 
 impl From<&RouteRule> for RawRoute {
     fn from(rule: &RouteRule) -> Self {
         let RoutePolicy {
-            upstream,
+            upstreams,
+            upstream_header,
+            mirror,
             timeout,
             request_headers,
             response_headers,
@@ -274,12 +321,20 @@ impl From<&RouteRule> for RawRoute {
             compress_streams,
         } = &rule.policy;
         let headers = |names: &[String]| names.iter().map(|name| Text(HeaderField(name.clone()))).collect();
+        let (upstream, upstreams) = match &upstreams[..] {
+            [] => (None, None),
+            [(name, 1)] => (Some(name.clone()), None),
+            several => (None, Some(Named(several.iter().map(|(name, w)| (name.clone(), Text(Weight(*w)))).collect()))),
+        };
         Self {
-            matches: match &rule.matches {
-                RouteMatch::Method(name) => RawMatch::Method(Text(MethodName(name.clone()))),
-                RouteMatch::ServicePrefix(prefix) => RawMatch::Service(Text(ServicePrefix(prefix.clone()))),
-            },
-            upstream: upstream.clone(),
+            matches: (&rule.matches).into(),
+            upstream,
+            upstreams,
+            upstream_header: upstream_header.clone().map(|name| Text(HeaderField(name))),
+            mirror: mirror.as_ref().map(|mirror| RawMirror {
+                upstream: mirror.upstream.clone(),
+                percent: Text(Percent(mirror.per_million)),
+            }),
             timeout: (*timeout != Timeout::Default).then_some(Text(*timeout)),
             request_headers: headers(request_headers),
             response_headers: headers(response_headers),
@@ -288,6 +343,34 @@ impl From<&RouteRule> for RawRoute {
             cache_control: cache_control.clone().map(|value| Text(FieldValue(value))),
             query_token: *query_token,
             compress_streams: *compress_streams,
+        }
+    }
+}
+
+impl From<RawMatch> for RouteMatch {
+    fn from(raw: RawMatch) -> Self {
+        let prefix = raw.service.map(|prefix| MethodMatch::ServicePrefix(prefix.0.0));
+        let methods = raw.method.map(|name| MethodMatch::Method(name.0.0)).or(prefix);
+        let headers = raw.headers.into_iter().flat_map(|headers| headers.0);
+        let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.0));
+        Self { methods, hosts: plain(raw.hosts.unwrap_or_default()), headers: headers.collect() }
+    }
+}
+
+impl From<&RouteMatch> for RawMatch {
+    fn from(matches: &RouteMatch) -> Self {
+        let RouteMatch { methods, hosts, headers } = matches;
+        let (method, service) = match methods {
+            Some(MethodMatch::Method(name)) => (Some(Text(MethodName(name.clone()))), None),
+            Some(MethodMatch::ServicePrefix(prefix)) => (None, Some(Text(ServicePrefix(prefix.clone())))),
+            None => (None, None),
+        };
+        let named = Named(headers.iter().map(|(name, value)| (name.clone(), Text(value.clone()))).collect());
+        Self {
+            method,
+            service,
+            hosts: (!hosts.is_empty()).then(|| texts(hosts)),
+            headers: (!headers.is_empty()).then_some(named),
         }
     }
 }

@@ -117,6 +117,9 @@ fn looks(key: &Json) -> String {
     }
     match key["type"].as_str() {
         Some("array") => format!("list of {}s", looks(&key["items"])),
+        Some("object") if key["additionalProperties"]["format"].is_string() => {
+            format!("map of names to {}s", looks(&key["additionalProperties"]))
+        }
         Some("object") if key["additionalProperties"].is_object() => "map of names".to_owned(),
         Some("object") => "map".to_owned(),
         Some("boolean") => "`true`, `false`".to_owned(),

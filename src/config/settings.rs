@@ -132,18 +132,47 @@ pub struct RouteRule {
     pub policy: RoutePolicy,
 }
 
+/// All of it must be so.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RouteMatch {
+pub struct RouteMatch {
+    /// None: every method.
+    pub methods: Option<MethodMatch>,
+    /// One of them is what the request asks for; none: any host.
+    pub hosts: Vec<HostPattern>,
+    /// Names in lower case, each with what one of its values must be.
+    pub headers: Vec<(String, ValuePattern)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MethodMatch {
     /// `pkg.Service/Method`, or `pkg.Service/*`.
     Method(String),
     /// Every method whose `pkg.Service` begins so.
     ServicePrefix(String),
 }
 
+/// Hosts by name, in lower case and without a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    Exact(String),
+    /// All names that end so, such as `.example.com`.
+    Below(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValuePattern {
+    Exact(String),
+    /// Empty: any value.
+    Prefix(String),
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoutePolicy {
-    /// The upstream that unknown services under this prefix pass through to.
-    pub upstream: Option<String>,
+    /// Where the calls go, and in which proportion; none: to the upstream that has the method.
+    pub upstreams: Vec<(String, u32)>,
+    /// The request header, in lower case, that may name one of the upstreams.
+    pub upstream_header: Option<String>,
+    pub mirror: Option<Mirror>,
     pub timeout: Timeout,
     /// Request headers that pass beside PROTOCOLS §3's own, lower case.
     pub request_headers: Vec<String>,
@@ -157,6 +186,14 @@ pub struct RoutePolicy {
     pub query_token: bool,
     /// Streams are compressed too, with a flush after each piece.
     pub compress_streams: bool,
+}
+
+/// Who gets copies of calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mirror {
+    pub upstream: String,
+    /// How many of a million calls are copied; at least 1.
+    pub per_million: u32,
 }
 
 /// The longest that a call may last, whatever the client asks for.

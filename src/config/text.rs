@@ -33,7 +33,10 @@ impl<T: Scalar> Serialize for Text<T> {
         let text = self.0.print();
         match text.parse::<u64>() {
             Ok(number) if T::TYPES.contains(&"integer") => serializer.serialize_u64(number),
-            _ => serializer.serialize_str(&text),
+            _ => match text.parse::<f64>() {
+                Ok(number) if T::TYPES.contains(&"number") => serializer.serialize_f64(number),
+                _ => serializer.serialize_str(&text),
+            },
         }
     }
 }
@@ -77,6 +80,18 @@ pub(super) struct Size(pub(super) usize);
 /// A whole number above zero.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Count(pub(super) usize);
+
+/// A share of calls; zero: none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weight(pub(super) u32);
+
+/// A share in millionths, above zero.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Percent(pub(super) u32);
+
+impl Percent {
+    pub(super) const ALL: Self = Self(100 * PERCENT);
+}
 
 impl Scalar for Span {
     const FORMAT: &'static str = "duration-or-zero";
@@ -184,6 +199,43 @@ impl Scalar for Count {
     }
 }
 
+impl Scalar for Weight {
+    const FORMAT: &'static str = "weight";
+    const TYPES: &'static [&'static str] = &["integer"];
+    const LOOKS: &'static str = "a whole number from 0 to 1000000";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let weight = number(text).and_then(|number| u32::try_from(number).ok()).filter(|weight| *weight <= WEIGHT_MAX);
+        weight.map(Self).ok_or_else(|| format!("is not {}", Self::LOOKS))
+    }
+
+    fn print(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl Scalar for Percent {
+    const FORMAT: &'static str = "percent";
+    const TYPES: &'static [&'static str] = &["integer", "number"];
+    const LOOKS: &'static str = "a number above 0 and up to 100, such as `5` or `0.5`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+        let part = (1..=4).contains(&part.len()).then(|| number(&format!("{part:0<4}"))).flatten();
+        let millionths = number(whole).zip(part).and_then(|(whole, part)| {
+            let whole = u32::try_from(whole).ok()?.checked_mul(PERCENT)?;
+            whole.checked_add(u32::try_from(part).ok()?)
+        });
+        let in_range = |share: &u32| (1..=Self::ALL.0).contains(share);
+        millionths.filter(in_range).map(Self).ok_or_else(|| format!("is not {}", Self::LOOKS))
+    }
+
+    fn print(&self) -> String {
+        let text = format!("{}.{:04}", self.0 / PERCENT, self.0 % PERCENT);
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    }
+}
+
 impl Scalar for PathBuf {
     const FORMAT: &'static str = "file";
     const LOOKS: &'static str = "a path in the file system";
@@ -230,6 +282,12 @@ const DURATION_MAX: Duration = Duration::from_secs(8760 * 3600);
 
 /// 1 GiB.
 const SIZE_MAX: usize = 1 << 30;
+
+/// Sums of weights stay far from overflow.
+const WEIGHT_MAX: u32 = 1_000_000;
+
+/// One percent in millionths.
+const PERCENT: u32 = 10_000;
 
 /// More than one machine holds of anything that is counted here.
 const COUNT_MAX: usize = 100_000_000;
@@ -280,6 +338,26 @@ mod tests {
         assert_eq!(show::<Size>("0"), "! must be larger than zero");
         assert_eq!(show::<Size>("2GiB"), "! is larger than 1GiB");
         assert_eq!(show::<Size>("18446744073709551615GiB"), "! is larger than 1GiB");
+    }
+
+    #[test]
+    fn shares_are_weights_or_percents() {
+        for (text, expected) in [("0", "0"), ("90", "90"), ("1000000", "1000000")] {
+            assert_eq!(show::<Weight>(text), expected, "{text}");
+        }
+        for text in ["", "-1", "1000001", "1.5", "18446744073709551616"] {
+            assert!(show::<Weight>(text).starts_with("! is not a whole number from 0"), "{text}");
+        }
+        for (text, expected) in [("5", "5"), ("100", "100"), ("0.5", "0.5"), ("0.0001", "0.0001"), ("12.50", "12.5")] {
+            assert_eq!(show::<Percent>(text), expected, "{text}");
+        }
+        for text in ["", "0", "0.0", "100.1", "101", "-1", "5%", ".5", "5.", "0.00001", "1e1", "4294967295"] {
+            assert!(
+                show::<Percent>(text).starts_with("! is not a number above 0"),
+                "{text}: {}",
+                show::<Percent>(text)
+            );
+        }
     }
 
     #[test]

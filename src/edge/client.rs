@@ -29,12 +29,8 @@ impl<'p> Client<'p> {
     pub fn of(head: &'p Parts, peer: &'p Peer) -> Self {
         let address = peer.remote.map(|remote| remote.ip().to_canonical());
         let trusted_peer = address.is_some_and(|address| is_within(address, &peer.trusted_proxies));
-        let authority = head.uri.authority().map(http::uri::Authority::as_str);
-        let authority = authority
-            .or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok()))
-            .unwrap_or_default();
         let peer_text = peer.remote_text.as_ref();
-        let client = Self { address, secure: peer.tls, trusted_peer, authority, peer_text };
+        let client = Self { address, secure: peer.tls, trusted_peer, authority: authority(head), peer_text };
         if !trusted_peer {
             return client;
         }
@@ -45,6 +41,12 @@ impl<'p> Client<'p> {
             ..client
         }
     }
+}
+
+/// What the request asks for by name, with its port; empty where it says nothing.
+pub(super) fn authority(head: &Parts) -> &str {
+    let authority = head.uri.authority().map(http::uri::Authority::as_str);
+    authority.or_else(|| head.headers.get(header::HOST).and_then(|host| host.to_str().ok())).unwrap_or_default()
 }
 
 /// The last address that no trusted proxy has: everything before it may be made up.

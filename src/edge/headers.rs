@@ -58,8 +58,13 @@ impl HeaderRules {
         complete(headers, client, id, metadata)
     }
 
+    /// Whether the route lists a request header.
+    pub fn lets_in(&self, name: &HeaderName) -> bool {
+        self.request.contains(name)
+    }
+
     fn passes(&self, name: &HeaderName) -> bool {
-        passes_by_default(name) || self.request.contains(name)
+        passes_by_default(name) || self.lets_in(name)
     }
 
     /// The metadata of a call by a generated client that may be in a browser: everything but the protocols' own, and what

@@ -2,6 +2,7 @@
 //! bytes.
 
 mod client;
+mod condition;
 mod cors;
 mod deadline;
 mod headers;
@@ -12,6 +13,7 @@ mod strict;
 mod warning;
 
 pub use client::Client;
+pub use condition::Condition;
 pub use cors::{Cors, OriginCheck, is_unasked};
 pub use deadline::requested_timeout;
 pub use headers::{HeaderRules, response_status};

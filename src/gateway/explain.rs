@@ -29,6 +29,8 @@ pub enum Explained {
     Nowhere {
         /// Rules of this path with other verbs.
         other_verbs: Vec<Listed>,
+        /// Rules of this path under conditions that the request does not meet.
+        unmet: Vec<Listed>,
         /// Rules that come near, the nearest first, and where the path leaves them.
         near: Vec<(Listed, Difference)>,
     },
@@ -44,18 +46,25 @@ impl Snapshot {
         match self.find(self.dialect(head), head) {
             Ok(Target::Asset(_)) => Explained::Own("a static file"),
             Ok(Target::OpenApi(_)) => Explained::Own("the OpenAPI document"),
-            Ok(Target::Route { route, captures }) => {
-                let Some(way) = self.way(route) else { return Explained::Own("a route without a method") };
+            Ok(Target::Route { route, lead, captures }) => {
+                let listed = self.way(route).and_then(|way| Some((self.listed(&way, route, lead)?, way)));
+                let Some((mut listed, way)) = listed else { return Explained::Own("a route without a method") };
+                if lead.naming(&head.headers).is_some()
+                    && let Ok(named) = lead.choose(&head.headers, || 0)
+                {
+                    listed.upstreams.retain(|(name, _)| name == self.upstream_name(named));
+                }
                 let names = template(&way).map(|template| template.variables().map(str::to_owned).collect::<Vec<_>>());
                 let values = captures.into_iter().map(Cow::into_owned);
                 let captures = names.unwrap_or_default().into_iter().zip(values).collect();
-                Explained::Route { listed: self.listed(&way), captures }
+                Explained::Route { listed, captures }
             }
             Err(status) => {
                 let other_verbs = self.other_verbs(head, &status);
                 let unknown = status.reason() == Some(Reason::RouteNotFound);
-                let near = if unknown { self.near(head.uri.path()) } else { Vec::new() };
-                Explained::Nowhere { other_verbs, near }
+                let unmet = if unknown { self.unmet(head) } else { Vec::new() };
+                let near = if unknown && unmet.is_empty() { self.near(head.uri.path()) } else { Vec::new() };
+                Explained::Nowhere { other_verbs, unmet, near }
             }
         }
     }
@@ -74,7 +83,7 @@ impl Snapshot {
     }
 
     fn way(&self, route: &Route) -> Option<Way<'_>> {
-        self.ways().nth(route.index as usize)
+        self.ways().find(|way| way.route.index == route.base)
     }
 
     /// Where the verbs lead that `Allow` names; HEAD leads where GET does.
@@ -85,8 +94,8 @@ impl Snapshot {
         for verb in verbs {
             let mut head = head.clone();
             head.method = verb;
-            if let Ok(Target::Route { route, .. }) = self.find(self.dialect(&head), &head)
-                && let Some(listed) = self.way(route).map(|way| self.listed(&way))
+            if let Ok(Target::Route { route, lead, .. }) = self.find(self.dialect(&head), &head)
+                && let Some(listed) = self.way(route).and_then(|way| self.listed(&way, route, lead))
                 && !found.contains(&listed)
             {
                 found.push(listed);
@@ -103,8 +112,20 @@ impl Snapshot {
         near.into_iter()
             .take(NEAR_MAX)
             .take_while(|((distance, _), _)| *distance <= farthest)
-            .map(|((_, difference), way)| (self.listed(&way), difference))
+            .filter_map(|((_, difference), way)| Some((self.cases(&way).pop()?, difference)))
             .collect()
+    }
+
+    /// What the request would lead to if it met conditions that it does not meet.
+    fn unmet(&self, head: &Parts) -> Vec<Listed> {
+        let path = head.uri.path();
+        let fits = |way: &Way<'_>| match template(way) {
+            Some(template) => distance(&template, path).is_none(),
+            None => self.passing(path).any(|route| route.index == way.route.index),
+        };
+        let mut cases: Vec<Listed> = self.ways().filter(fits).flat_map(|way| self.cases(&way)).collect();
+        cases.retain(|case| case.verbs.iter().any(|verb| verb == "*" || verb == head.method.as_str()));
+        cases
     }
 }
 

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use http::Method;
 
-use super::snapshot::{Route, Snapshot, Way};
+use super::{
+    lead::{Lead, Ruled, Share},
+    snapshot::{Route, Snapshot, Way},
+};
 use crate::{
     config::{OutputSettings, Timeout, UnknownFields},
     dialect::Dialect,
@@ -21,20 +24,51 @@ pub struct Listed {
     pub method: String,
     pub kind: &'static str,
     pub dialects: Vec<&'static str>,
-    pub upstream: String,
+    /// What else has to be so of a request, as `host=*.example.com x-tenant=acme`; empty: nothing.
+    pub when: String,
+    /// Where the calls go, by their names and weights.
+    pub upstreams: Vec<(String, u32)>,
     /// What the configuration says of it, by its keys; without what is left as it is.
     pub policy: Vec<(&'static str, String)>,
 }
 
 impl Snapshot {
-    /// Every way to a method of an upstream, in the order of the schema: `/pkg.Service/Method` first, then the rules.
+    /// Every way to a method of an upstream, in the order of the schema: `/pkg.Service/Method` first, then the rules. What
+    /// holds under a condition stands before what holds otherwise.
     pub fn list(&self) -> Vec<Listed> {
-        self.ways().filter(|way| !self.is_own(way.route.upstream)).map(|way| self.listed(&way)).collect()
+        self.ways().filter(|way| !self.is_own(way)).flat_map(|way| self.cases(&way)).collect()
     }
 
-    pub(super) fn listed(&self, way: &Way<'_>) -> Listed {
+    /// What becomes of a way for each of the conditions that matter to it, and without any.
+    pub(super) fn cases(&self, way: &Way<'_>) -> Vec<Listed> {
         let Way { route, .. } = way;
-        let (name, upstream) = self.names(route.index);
+        let variants = || route.variants.iter().filter_map(|variant| self.route(*variant));
+        let of_variants = variants().filter_map(|variant| variant.condition.as_ref());
+        let mut conditions: Vec<&Ruled> =
+            of_variants.chain(route.leads.iter().filter_map(|lead| lead.condition.as_ref())).collect();
+        conditions.sort_by_key(|condition| condition.rule);
+        conditions.dedup_by_key(|condition| condition.rule);
+        let is_of = |own: Option<&Ruled>, rule: usize| own.is_some_and(|own| own.rule == rule);
+        let under = |condition: &Ruled| {
+            let variant = variants().find(|variant| is_of(variant.condition.as_ref(), condition.rule));
+            let lead = route.leads.iter().find(|lead| is_of(lead.condition.as_ref(), condition.rule));
+            self.listed(way, variant.unwrap_or(route), lead.or(route.leads.last())?)
+        };
+        let otherwise = route.leads.last().filter(|lead| lead.condition.is_none());
+        let otherwise = otherwise.and_then(|lead| self.listed(way, route, lead));
+        conditions.into_iter().filter_map(under).chain(otherwise).collect()
+    }
+
+    /// A way as one request finds it; none where nobody takes its call.
+    pub(super) fn listed(&self, way: &Way<'_>, route: &Route, lead: &Lead) -> Option<Listed> {
+        if lead.shares.is_empty() {
+            return None;
+        }
+        let conditions = route.condition.iter().chain(&lead.condition);
+        let mut conditions: Vec<(usize, String)> =
+            conditions.map(|ruled| (ruled.rule, ruled.condition.to_string())).collect();
+        conditions.dedup();
+        let name = self.method_name(route.index);
         let (verbs, path) = match (way.method, way.rule) {
             (_, Some((_, rule))) => (vec![rule.verb.to_string()], rule.template.clone()),
             (Some(_), None) => {
@@ -43,15 +77,16 @@ impl Snapshot {
             }
             (None, None) => (vec![Method::POST.to_string()], format!("/{name}")),
         };
-        Listed {
+        Some(Listed {
             verbs,
             path,
             method: name.to_owned(),
             kind: if way.method.is_some() { kind(route) } else { "pass-through" },
             dialects: Dialect::ALL.into_iter().filter(|own| self.carries(*own, way)).map(Dialect::name).collect(),
-            upstream: upstream.to_owned(),
-            policy: self.policy(route),
-        }
+            when: conditions.into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(" "),
+            upstreams: lead.shares.iter().map(|Share { name, weight, .. }| (name.clone(), *weight)).collect(),
+            policy: self.policy(route, lead),
+        })
     }
 
     /// Whether a route can be called in a dialect.
@@ -69,7 +104,7 @@ impl Snapshot {
         }
     }
 
-    fn policy(&self, route: &Route) -> Vec<(&'static str, String)> {
+    fn policy(&self, route: &Route, lead: &Lead) -> Vec<(&'static str, String)> {
         let settings = &route.policy.settings;
         let is_unary = !route.client_streaming && !route.server_streaming;
         let timeout = match settings.timeout {
@@ -83,7 +118,9 @@ impl Snapshot {
             UnknownFields::Ignore => "ignore",
         };
         let cache_control = settings.cache_control.as_ref().map_or("", |value| value.to_str().unwrap_or_default());
+        let upstream_header = lead.header.as_ref().map_or("", |header| header.as_str());
         let mut policy = vec![
+            ("upstream_header", upstream_header.to_owned()),
             ("timeout", timeout),
             ("output", output(settings.output)),
             ("unknown_fields", unknown_fields.to_owned()),

@@ -6,13 +6,17 @@ mod envelopes;
 mod etag;
 mod explain;
 mod inflate;
+mod lead;
 mod linger;
 mod listing;
 mod openapi;
 mod own;
+mod policies;
 mod record;
 mod reply;
 mod request;
+#[cfg(test)]
+mod routing_tests;
 mod sealing;
 mod snapshot;
 #[cfg(test)]

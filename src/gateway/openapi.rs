@@ -36,11 +36,10 @@ impl Snapshot {
     /// # Errors
     /// An API that is too large.
     pub fn openapi(&self, services: &str, all: bool) -> Result<Vec<u8>, TooLarge> {
-        let operations = self.ways().filter_map(|Way { route, method, rule }| {
+        let ways = self.ways().filter(|way| !self.is_own(way));
+        let operations = ways.filter_map(|Way { route, method, rule }| {
             let (id, method) = method?;
-            let wanted = !self.is_own(route.upstream)
-                && method.service.starts_with(services)
-                && (rule.is_some() || all || method.rules.is_empty());
+            let wanted = method.service.starts_with(services) && (rule.is_some() || all || method.rules.is_empty());
             let place = rule.map(|(place, _)| place);
             wanted.then_some(Operation { method: id, rule: place, output: route.policy.settings.output })
         });

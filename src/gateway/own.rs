@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::task;
 
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Way};
 use crate::{
     schema::Files,
     status::{Code, Reason, Status},
@@ -32,9 +32,9 @@ impl Snapshot {
         files.ok_or_else(|| Status::gateway(Code::Internal, "the files cannot be told").with_reason(Reason::Internal))
     }
 
-    /// True for the upstream that the gateway is to itself.
-    pub(super) fn is_own(&self, upstream: usize) -> bool {
-        upstream + 1 == self.upstreams.len()
+    /// True for a way to the services of the gateway's own.
+    pub(super) fn is_own(&self, way: &Way<'_>) -> bool {
+        way.method.is_some_and(|(_, method)| method.upstreams == [self.upstreams.len() - 1])
     }
 
     fn named_sets(&self) -> impl Iterator<Item = (&str, &[u8])> {

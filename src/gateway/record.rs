@@ -60,6 +60,7 @@ struct Inner {
     dialect: Dialect,
     snapshot: Arc<Snapshot>,
     route: Option<u32>,
+    upstream: Option<usize>,
     client: Option<IpAddr>,
     id: RequestId,
     http_status: StatusCode,
@@ -90,6 +91,7 @@ impl Record {
             dialect,
             snapshot,
             route: None,
+            upstream: None,
             client,
             id,
             http_status: StatusCode::OK,
@@ -120,6 +122,11 @@ impl Record {
     /// The route is known now.
     pub(super) fn route(&mut self, route: u32) {
         self.with(|inner| inner.route = Some(route));
+    }
+
+    /// The upstream was chosen.
+    pub(super) fn upstream(&mut self, upstream: usize) {
+        self.with(|inner| inner.upstream = Some(upstream));
     }
 
     pub(super) fn http_status(&mut self, status: StatusCode) {
@@ -196,10 +203,9 @@ impl Drop for Record {
 
 impl Inner {
     fn write(&self, code: Code, origin: Option<Origin>, status: Option<&Status>) {
-        let (method, upstream) = self.route.map_or(("", ""), |route| self.snapshot.names(route));
         self.recorder.call(&CallRecord {
-            method,
-            upstream,
+            method: self.route.map_or("", |route| self.snapshot.method_name(route)),
+            upstream: self.upstream.map_or("", |upstream| self.snapshot.upstream_name(upstream)),
             dialect: self.dialect.name(),
             code,
             origin,

@@ -59,6 +59,8 @@ pub(super) enum Begun<'c> {
 /// A call that may go on: its route, its head, and what the URL says of its messages.
 pub(super) struct Opened<'c> {
     pub(super) route: &'c Route,
+    /// The upstream that was chosen for this call.
+    pub(super) upstream: usize,
     pub(super) head: CallHead,
     /// The message that the query gives whole.
     pub(super) message: Option<(BodyKind, Bytes)>,
@@ -77,12 +79,14 @@ impl<'c> Call<'c> {
         if let Some(response) = self.snapshot.cors.preflight(self.head, self.origin) {
             return Ok(Begun::Answered(response));
         }
-        let (route, captures) = match self.snapshot.find(self.dialect, self.head)? {
+        let (route, lead, captures) = match self.snapshot.find(self.dialect, self.head)? {
             Target::Asset(asset) => return Ok(Begun::Asset(asset)),
             Target::OpenApi(document) => return Ok(Begun::OpenApi(document)),
-            Target::Route { route, captures } => (route, captures),
+            Target::Route { route, lead, captures } => (route, lead, captures),
         };
         record.route(route.index);
+        let upstream = lead.choose(&self.head.headers, || self.worker.ids.random())?;
+        record.upstream(upstream);
         self.check(route)?;
         if self.dialect == Dialect::Sse && sse::is_ended(&self.head.headers) {
             let mut response = Response::new(());
@@ -101,8 +105,13 @@ impl<'c> Call<'c> {
                 (message.map(|json| (BodyKind::Json, json.into())), query)
             }
         };
-        let head = self.call_head(route, token)?;
-        Ok(Begun::Call(Opened { route, head, message, captures, query }))
+        let mut head = self.call_head(route, upstream, token)?;
+        if let Some(header) = &lead.header
+            && !route.policy.headers.lets_in(header)
+        {
+            head.metadata.remove(header);
+        }
+        Ok(Begun::Call(Opened { route, upstream, head, message, captures, query }))
     }
 
     /// What the route and the dialect together do not allow.
@@ -171,7 +180,7 @@ impl<'c> Call<'c> {
         }
     }
 
-    fn call_head(&self, route: &Route, token: Option<String>) -> Result<CallHead, Status> {
+    fn call_head(&self, route: &Route, upstream: usize, token: Option<String>) -> Result<CallHead, Status> {
         let headers = &self.head.headers;
         let rules = &route.policy.headers;
         let (mut metadata, path) = match self.dialect {
@@ -186,7 +195,7 @@ impl<'c> Call<'c> {
                 connect::encodings(headers, &mut metadata);
             }
             Dialect::Grpc => {}
-            _ => Sealing::new(self.snapshot, route).announce(&mut metadata),
+            _ => Sealing::new(self.snapshot, upstream).announce(&mut metadata),
         }
         if let Some(token) = token {
             let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
@@ -230,10 +239,10 @@ impl<'c> Call<'c> {
         }
     }
 
-    /// This worker's way to the route's upstream.
-    pub(super) fn pool(&self, route: &Route) -> Result<&'c Pool, Status> {
-        self.worker.pools.get(route.upstream).ok_or_else(|| {
-            Status::gateway(Code::Internal, "the route's upstream is not there").with_reason(Reason::Internal)
+    /// This worker's way to the call's upstream.
+    pub(super) fn pool(&self, opened: &Opened<'_>) -> Result<&'c Pool, Status> {
+        self.worker.pools.get(opened.upstream).ok_or_else(|| {
+            Status::gateway(Code::Internal, "the call's upstream is not there").with_reason(Reason::Internal)
         })
     }
 
@@ -290,7 +299,7 @@ impl<'c> Call<'c> {
             sent => bound.message(codec, binding, sent.as_ref().map(|(_, bytes)| &**bytes), &mut envelope),
         }
         .map_err(InputError::into_status)?;
-        let len = Sealing::new(self.snapshot, opened.route).close(&mut envelope, start)?;
+        let len = Sealing::new(self.snapshot, opened.upstream).close(&mut envelope, start)?;
         record.left_out(&bound.take_left_out());
         record.request_message(len);
         Ok(envelope.into())

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
-use super::snapshot::{Route, Snapshot};
+use super::snapshot::Snapshot;
 use crate::{
     coding::{Coding, GRPC_ACCEPTED, Levels, deflate},
     dialect::DecodeError,
@@ -22,10 +22,10 @@ pub(super) struct Sealing {
 }
 
 impl Sealing {
-    pub(super) fn new(snapshot: &Snapshot, route: &Route) -> Self {
+    pub(super) fn new(snapshot: &Snapshot, upstream: usize) -> Self {
         Self {
             message_bytes_max: snapshot.limits.request_message_bytes_max,
-            coding: snapshot.message_coding(route.upstream),
+            coding: snapshot.message_coding(upstream),
             bytes_min: snapshot.compression.bytes_min,
             levels: snapshot.compression.levels,
         }

@@ -11,14 +11,16 @@ use tokio::sync::OnceCell;
 
 use super::{
     assets::{Asset, Assets},
+    lead::{Lead, Ruled},
     openapi::{Document, OPENAPI_PATH},
+    policies::{Plan, Policies, Policy, Rivals, covers},
 };
 use crate::{
     codec::{Binding, Codec},
     coding::Coding,
-    config::{Compression, Location, RouteMatch, RoutePolicy, SchemaSource, Settings, Upstream},
+    config::{Compression, Location, MethodMatch, SchemaSource, Settings, Upstream},
     dialect::{Dialect, MethodKind, connect},
-    edge::{Cors, HeaderRules},
+    edge::Cors,
     limits::Limits,
     route::{self, Found, Table, TableBuilder, Template},
     schema::{
@@ -38,10 +40,10 @@ pub struct Snapshot {
     /// Some upstream's schema is not known yet: what no route is found for may be its.
     is_partial: bool,
     table: Table,
-    /// First one per method, in the schema's order (its `/pkg.Service/Method` path), then one per rule, then the prefixes
-    /// that pass through.
+    /// First one per method, in the schema's order (its `/pkg.Service/Method` path), then one per rule, then those of
+    /// services that pass through, then what takes the place of one of them under a condition.
     routes: Vec<Route>,
-    prefixes: Vec<(String, u32)>,
+    passing: Vec<(Option<MethodMatch>, u32)>,
     /// Names; the last is the gateway itself.
     pub(super) upstreams: Vec<String>,
     /// How messages to each of them are compressed.
@@ -56,6 +58,7 @@ pub struct Snapshot {
 }
 
 /// One way to a method.
+#[derive(Clone)]
 pub(super) struct Route {
     /// This route's place, by which a call remembers it.
     pub(super) index: u32,
@@ -70,8 +73,15 @@ pub(super) struct Route {
     /// False for what passes through by its prefix: nothing is known of its messages.
     pub(super) has_schema: bool,
     pub(super) binding: Binding,
-    pub(super) upstream: usize,
     pub(super) policy: Arc<Policy>,
+    /// None: any request.
+    pub(super) condition: Option<Ruled>,
+    /// Where the calls go: the first that a request fits is its own.
+    pub(super) leads: Arc<[Lead]>,
+    /// What takes this route's place for requests that fit a condition, in the order in which it is tried.
+    pub(super) variants: Vec<u32>,
+    /// The route whose place this one takes; its own index where it is none's.
+    pub(super) base: u32,
 }
 
 /// A route, and what it was made of.
@@ -85,16 +95,9 @@ pub(super) struct Way<'s> {
 /// When to ask again for what an upstream may turn out to have: its schema is asked for every few seconds at most.
 const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 
-/// What the configuration says of a method.
-#[derive(Debug, Default)]
-pub(super) struct Policy {
-    pub(super) settings: RoutePolicy,
-    pub(super) headers: HeaderRules,
-}
-
 /// Where a request leads.
 pub(super) enum Target<'s, 'p> {
-    Route { route: &'s Route, captures: SmallVec<[Cow<'p, str>; 4]> },
+    Route { route: &'s Route, lead: &'s Lead, captures: SmallVec<[Cow<'p, str>; 4]> },
     Asset(&'s Arc<Asset>),
     OpenApi(&'s Document),
 }
@@ -114,6 +117,10 @@ pub enum SnapshotError {
         "{location}: {selector}: `{OPENAPI_PATH}` is where the gateway describes what it serves (`openapi: false`)"
     )]
     OpenApiPath { location: Location, selector: String },
+    #[error(
+        "the upstreams `{first}` and `{second}` both have the service `{service}`, and no route says who takes its calls"
+    )]
+    Rivals { service: String, first: String, second: String },
     #[error("{second}: {rules}; the first stands at {first}")]
     Ambiguous { first: Location, second: Location, rules: Box<route::AmbiguousRules> },
 }
@@ -142,24 +149,28 @@ impl Snapshot {
         let own = Source { upstream: itself, name: OWN_UPSTREAM, set: &own_set, service_config: &nothing };
         let schema = Schema::merge_with(Some(own), &sources)?;
         let codec = Codec::compile(schema.pool());
-        let policies = Policies::new(&settings.routes);
+        let policies = Policies::new(settings, schemas);
+        let plan = |method: &SchemaMethod| policies.of(method).map_err(|rivals| told(&rivals, method, settings));
+        let plans = schema.methods().iter().map(plan).collect::<Result<Vec<_>, _>>()?;
         let mut builder = Builder {
             schema: &schema,
             codec: &codec,
             sources: &sources,
             describes_itself: settings.openapi,
             routes: Vec::new(),
+            variants: Vec::new(),
             table: TableBuilder::default(),
         };
-        for method in schema.methods() {
-            builder.method(method, policies.of(method));
+        for (method, plan) in schema.methods().iter().zip(&plans) {
+            builder.method(method, plan);
         }
-        for method in schema.methods() {
+        for (method, plan) in schema.methods().iter().zip(&plans) {
             for rule in &method.rules {
-                builder.rule(method, rule, policies.of(method))?;
+                builder.rule(method, rule, plan)?;
             }
         }
-        let prefixes = builder.prefixes(settings, &policies);
+        let passing = builder.passing(&policies);
+        builder.add_variants();
         let routes = builder.routes;
         let table = builder.table.build().map_err(|rules| ambiguous(rules, &schema, &sources))?;
         let names = settings.upstreams.iter().map(|upstream| upstream.name.as_str());
@@ -175,7 +186,7 @@ impl Snapshot {
             is_partial,
             table,
             routes,
-            prefixes,
+            passing,
             assets,
             sets: [(itself, own_set)].into_iter().chain(sets).collect(),
             files: OnceCell::new(),
@@ -183,20 +194,24 @@ impl Snapshot {
         })
     }
 
-    /// All routes, in their order; a rule that says of its method's own path what holds there anyway is none.
+    /// All routes but what takes the place of others, in their order; a rule that says of its method's own path what holds there anyway is none.
     pub(super) fn ways(&self) -> impl Iterator<Item = Way<'_>> {
+        let routes = self.routes.iter().filter(|route| route.base == route.index);
         let methods = || (0..).map(MethodId).zip(self.schema.methods());
         let rules =
             methods().flat_map(|method| method.1.rules.iter().enumerate().map(move |rule| (Some(method), Some(rule))));
         let made_of = methods().map(|method| (Some(method), None)).chain(rules).chain(std::iter::repeat((None, None)));
-        let ways = self.routes.iter().zip(made_of).map(|(route, (method, rule))| Way { route, method, rule });
+        let ways = routes.zip(made_of).map(|(route, (method, rule))| Way { route, method, rule });
         ways.filter(|way| way.rule.is_none_or(|(_, rule)| rule.template != way.route.path.as_str()))
     }
 
-    /// The method's and the upstream's name of a route.
-    pub(super) fn names(&self, route: u32) -> (&str, &str) {
-        let Some(route) = self.routes.get(route as usize) else { return ("", "") };
-        (&route.name, self.upstreams.get(route.upstream).map_or("", String::as_str))
+    /// The name of a route's method.
+    pub(super) fn method_name(&self, route: u32) -> &str {
+        self.routes.get(route as usize).map_or("", |route| &route.name)
+    }
+
+    pub(super) fn upstream_name(&self, upstream: usize) -> &str {
+        self.upstreams.get(upstream).map_or("", String::as_str)
     }
 
     /// How messages to an upstream are compressed, if at all.
@@ -220,7 +235,10 @@ impl Snapshot {
 
     /// Names of all methods that can be called, for metrics.
     pub fn method_names(&self) -> impl Iterator<Item = &str> {
-        self.routes.iter().filter(|route| route.is_method_path).map(|route| route.name.as_str())
+        self.routes
+            .iter()
+            .filter(|route| route.is_method_path && route.base == route.index)
+            .map(|route| route.name.as_str())
     }
 
     /// The types and methods of all upstreams.
@@ -248,7 +266,7 @@ impl Snapshot {
     pub(super) fn find<'s, 'p>(&'s self, dialect: Dialect, head: &'p Parts) -> Result<Target<'s, 'p>, Status> {
         let path = head.uri.path();
         if dialect.is_grpc() {
-            return self.find_grpc(path);
+            return self.find_grpc(head);
         }
         route::check_path(path).map_err(route::PathError::into_status)?;
         if let Some(document) = self.document.as_ref().filter(|_| path == OPENAPI_PATH) {
@@ -260,7 +278,7 @@ impl Snapshot {
         if let Some(route) = self.schema.method(path).and_then(|method| self.route(method.0)) {
             let allowed = route.method_path_verbs(dialect);
             return match allowed.contains(&head.method) {
-                true => Ok(Target::Route { route, captures: SmallVec::new() }),
+                true => self.target(route, SmallVec::new(), head).ok_or_else(|| self.not_found(path)),
                 false => Err(method_not_allowed(allowed)),
             };
         }
@@ -268,10 +286,10 @@ impl Snapshot {
             return Err(if self.is_partial { not_found_yet(path) } else { connect::unknown_method(path) });
         }
         match self.find_rule(dialect, &head.method, path) {
-            Found::Route { route, captures } => match self.route(route) {
-                Some(route) => Ok(Target::Route { route, captures }),
-                None => Err(self.not_found(path)),
-            },
+            Found::Route { route, captures } => {
+                let target = self.route(route).and_then(|route| self.target(route, captures, head));
+                target.ok_or_else(|| self.not_found(path))
+            }
             Found::WrongVerb { allow } => Err(method_not_allowed(&allow)),
             Found::None => match self.assets.get(path) {
                 Some(asset) if Asset::answers(&head.method) => Ok(Target::Asset(asset)),
@@ -300,20 +318,45 @@ impl Snapshot {
         }
     }
 
-    fn find_grpc<'s, 'p>(&'s self, path: &str) -> Result<Target<'s, 'p>, Status> {
-        let method = self.schema.method(path).map(|method| method.0);
-        let prefix = || {
-            // Whoever stands in front of the backend might read another service in it.
-            route::check_path(path).ok()?;
-            let service = path.strip_prefix('/')?;
-            self.prefixes.iter().find(|(prefix, _)| service.starts_with(prefix)).map(|(_, route)| *route)
+    fn find_grpc<'s, 'p>(&'s self, head: &Parts) -> Result<Target<'s, 'p>, Status> {
+        let path = head.uri.path();
+        let known = self.schema.method(path).and_then(|method| self.route(method.0));
+        let target = match known {
+            Some(route) => self.target(route, SmallVec::new(), head),
+            None => self.pass_through(path, head),
         };
-        match method.or_else(prefix).and_then(|index| self.route(index)) {
-            Some(route) => Ok(Target::Route { route, captures: SmallVec::new() }),
-            None if self.is_partial => Err(not_found_yet(path)),
-            None => Err(Status::client(Code::Unimplemented, format!("no upstream has the method {path}"))
-                .with_reason(Reason::RouteNotFound)),
-        }
+        target.ok_or_else(|| match self.is_partial {
+            true => not_found_yet(path),
+            false => Status::client(Code::Unimplemented, format!("no upstream has the method {path}"))
+                .with_reason(Reason::RouteNotFound),
+        })
+    }
+
+    fn pass_through<'s, 'p>(&'s self, path: &str, head: &Parts) -> Option<Target<'s, 'p>> {
+        // Whoever stands in front of the backend might read another service in it.
+        route::check_path(path).ok()?;
+        self.passing(path).find_map(|route| self.target(route, SmallVec::new(), head))
+    }
+
+    /// The routes of services that no schema knows, that cover a path.
+    pub(super) fn passing(&self, path: &str) -> impl Iterator<Item = &Route> {
+        let name = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+        let covers = move |methods: &Option<MethodMatch>| name.is_some_and(|(s, m)| covers(methods.as_ref(), s, m));
+        let passing = self.passing.iter().filter(move |(methods, _)| covers(methods));
+        passing.filter_map(|(_, route)| self.route(*route))
+    }
+
+    /// What the request's head makes of a route; none where nobody takes the call.
+    fn target<'s, 'p>(
+        &'s self,
+        route: &'s Route,
+        captures: SmallVec<[Cow<'p, str>; 4]>,
+        head: &Parts,
+    ) -> Option<Target<'s, 'p>> {
+        let lead = route.leads.iter().find(|lead| lead.is_for(head)).filter(|lead| !lead.shares.is_empty())?;
+        let is_for = |variant: &&Route| variant.condition.as_ref().is_none_or(|ruled| ruled.condition.holds(head));
+        let variant = route.variants.iter().filter_map(|variant| self.route(*variant)).find(is_for);
+        Some(Target::Route { route: variant.unwrap_or(route), lead, captures })
     }
 }
 
@@ -341,19 +384,21 @@ struct Builder<'c> {
     /// The gateway has a path of its own.
     describes_itself: bool,
     routes: Vec<Route>,
+    /// What is to take the places of routes under conditions.
+    variants: Vec<(u32, Ruled, Arc<Policy>)>,
     table: TableBuilder,
 }
 
 impl Builder<'_> {
-    fn method(&mut self, method: &SchemaMethod, policy: Arc<Policy>) {
+    fn method(&mut self, method: &SchemaMethod, plan: &Plan) {
         let (input, output) = (self.codec.plan(method.input), self.codec.plan(method.output));
         // Never fails: no field is named.
         let binding = Binding::compile(self.codec, input, output, &[], Some("*"), None)
             .unwrap_or_else(|_| Binding::whole(input, output));
-        self.push(method, binding, policy, true);
+        self.push(method, binding, plan, true);
     }
 
-    fn rule(&mut self, method: &SchemaMethod, rule: &HttpRule, policy: Arc<Policy>) -> Result<(), SnapshotError> {
+    fn rule(&mut self, method: &SchemaMethod, rule: &HttpRule, plan: &Plan) -> Result<(), SnapshotError> {
         let (location, selector) = (|| method.locate(rule, self.sources), method.full_name());
         let template = Template::parse(&rule.template)
             .map_err(|cause| SnapshotError::Template { location: location(), selector: selector.clone(), cause })?
@@ -375,7 +420,7 @@ impl Builder<'_> {
             })?;
         let is_patch = rule.verb == route::Verb::Method(Method::PATCH);
         let binding = if is_patch { binding.with_update_mask(self.codec) } else { binding };
-        let index = self.push(method, binding, policy, false);
+        let index = self.push(method, binding, plan, false);
         let method_path = self.schema.method(&rule.template).map(|named| &self.schema[named].path);
         match method_path.map(|path| *path == method.path && is_implied(rule)) {
             None => self.table.add(rule.verb.clone(), &template, index, &selector),
@@ -389,8 +434,10 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn push(&mut self, method: &SchemaMethod, binding: Binding, policy: Arc<Policy>, is_method_path: bool) -> u32 {
+    fn push(&mut self, method: &SchemaMethod, binding: Binding, plan: &Plan, is_method_path: bool) -> u32 {
         let index = self.next_index();
+        let special = plan.special.iter().map(|(condition, policy)| (index, condition.clone(), policy.clone()));
+        self.variants.extend(special);
         self.routes.push(Route {
             index,
             name: format!("{}/{}", method.service, method.name),
@@ -400,28 +447,33 @@ impl Builder<'_> {
             no_side_effects: method.no_side_effects,
             is_method_path,
             has_schema: true,
-            binding: binding.with_unknown_fields(policy.settings.unknown_fields),
-            upstream: method.upstream,
-            policy,
+            binding: binding.with_unknown_fields(plan.policy.settings.unknown_fields),
+            policy: plan.policy.clone(),
+            condition: None,
+            leads: plan.leads.clone(),
+            variants: Vec::new(),
+            base: index,
         });
         index
     }
 
-    /// Services that no schema knows, by prefix: gRPC alone can carry them.
-    fn prefixes(&mut self, settings: &Settings, policies: &Policies<'_>) -> Vec<(String, u32)> {
-        let mut prefixes = Vec::new();
-        for (rule, policy) in &policies.rules {
-            let (RouteMatch::ServicePrefix(prefix), Some(name)) = (&rule.matches, &rule.policy.upstream) else {
+    /// Services that no schema knows: gRPC alone can carry them.
+    fn passing(&mut self, policies: &Policies<'_>) -> Vec<(Option<MethodMatch>, u32)> {
+        let mut passing = Vec::new();
+        for pass in policies.passing() {
+            let is_known = |name: &String| self.schema.method(&format!("/{name}")).is_some();
+            if matches!(&pass.methods, Some(MethodMatch::Method(name)) if is_known(name)) {
                 continue;
-            };
-            let Some(upstream) = settings.upstreams.iter().position(|upstream| upstream.name == *name) else {
-                continue;
-            };
+            }
             let Some(empty) = self.codec.plan_by_name("google.protobuf.Empty") else { continue };
             let index = self.next_index();
             self.routes.push(Route {
                 index,
-                name: format!("{prefix}*"),
+                name: match &pass.methods {
+                    Some(MethodMatch::Method(name)) => name.clone(),
+                    Some(MethodMatch::ServicePrefix(prefix)) => format!("{prefix}*"),
+                    None => "*".to_owned(),
+                },
                 path: PathAndQuery::from_static("/"),
                 client_streaming: true,
                 server_streaming: true,
@@ -429,12 +481,27 @@ impl Builder<'_> {
                 is_method_path: false,
                 has_schema: false,
                 binding: Binding::whole(empty, empty),
-                upstream,
-                policy: policy.clone(),
+                policy: pass.policy,
+                condition: pass.lead.condition.clone(),
+                leads: [pass.lead].into(),
+                variants: Vec::new(),
+                base: index,
             });
-            prefixes.push((prefix.clone(), index));
+            passing.push((pass.methods, index));
         }
-        prefixes
+        passing
+    }
+
+    fn add_variants(&mut self) {
+        for (base, condition, policy) in std::mem::take(&mut self.variants) {
+            let index = self.next_index();
+            let Some(route) = self.routes.get_mut(base as usize) else { continue };
+            route.variants.push(index);
+            let binding = route.binding.clone().with_unknown_fields(policy.settings.unknown_fields);
+            let variant =
+                Route { index, binding, policy, condition: Some(condition), variants: Vec::new(), ..route.clone() };
+            self.routes.push(variant);
+        }
     }
 
     fn next_index(&self) -> u32 {
@@ -442,42 +509,16 @@ impl Builder<'_> {
     }
 }
 
-/// The configured policies, and the one of methods that no rule matches.
-struct Policies<'s> {
-    rules: Vec<(&'s crate::config::RouteRule, Arc<Policy>)>,
-    default: Arc<Policy>,
-}
-
-impl<'s> Policies<'s> {
-    fn new(rules: &'s [crate::config::RouteRule]) -> Self {
-        let rules = rules.iter().map(|rule| (rule, Arc::new(Policy::new(&rule.policy)))).collect();
-        Self { rules, default: Arc::default() }
-    }
-
-    /// The first rule that matches.
-    fn of(&self, method: &SchemaMethod) -> Arc<Policy> {
-        let matches = |rule: &RouteMatch| match rule {
-            RouteMatch::Method(name) => match name.strip_suffix("/*") {
-                Some(service) => method.service == service,
-                None => name.split_once('/') == Some((&method.service, &method.name)),
-            },
-            RouteMatch::ServicePrefix(prefix) => method.service.starts_with(prefix),
-        };
-        let found = self.rules.iter().find(|(rule, _)| matches(&rule.matches));
-        found.map_or(&self.default, |(_, policy)| policy).clone()
-    }
-}
-
-impl Policy {
-    fn new(settings: &RoutePolicy) -> Self {
-        let headers = HeaderRules::new(&settings.request_headers, &settings.response_headers);
-        Self { settings: settings.clone(), headers }
-    }
-}
-
 /// What is so at `/pkg.Service/Method` without any rule.
 fn is_implied(rule: &HttpRule) -> bool {
     rule.verb == route::Verb::Method(Method::POST) && rule.body.as_deref() == Some("*") && rule.response_body.is_none()
+}
+
+fn told(rivals: &Rivals, method: &SchemaMethod, settings: &Settings) -> SnapshotError {
+    let name =
+        |upstream: usize| settings.upstreams.get(upstream).map(|upstream| upstream.name.clone()).unwrap_or_default();
+    let service = method.service.clone();
+    SnapshotError::Rivals { service, first: name(rivals.0), second: name(rivals.1) }
 }
 
 /// The rules' routes stand behind those of the methods, in the schema's order.

@@ -22,6 +22,7 @@ use super::{
     record::Record,
     reply::{Broken, ReplyBody, has_body, mark_as_stream},
     request::{Call, Opened},
+    sealing::Sealing,
     snapshot::{Route, Snapshot},
     unary,
     upload::Up,
@@ -65,11 +66,12 @@ async fn begin<B: RequestBody>(
     let route = opened.route;
     let mut bound = opened.bind(call)?;
     record.left_out(&bound.take_left_out());
-    let pool = call.pool(route)?;
+    let pool = call.pool(&opened)?;
     let (up, replies) = if route.client_streaming && route.binding.takes_body() {
         let kind = BodyKind::of(&call.head.headers, &call.snapshot.codec, &route.binding, true)?;
+        let sealing = Sealing::new(call.snapshot, opened.upstream);
         let (requests, replies) = pool.open(opened.head).await?;
-        (Some(Up::new(call, route, kind, body, requests, bound)), replies)
+        (Some(Up::new(call, kind, body, requests, bound, sealing)), replies)
     } else {
         let envelope = call.request_envelope(&opened, &mut bound, body, record).await?;
         let (mut requests, replies) = pool.open(opened.head).await?;

@@ -50,11 +50,11 @@ enum Source {
 impl Up {
     pub(super) fn new<B: RequestBody>(
         call: &Call<'_>,
-        route: &Route,
         kind: BodyKind,
         body: B,
         requests: Upload,
         bound: Bound,
+        sealing: Sealing,
     ) -> Self {
         let message_bytes_max = call.snapshot.limits.request_message_bytes_max;
         let source = match kind {
@@ -65,7 +65,6 @@ impl Up {
             BodyKind::Delimited => Source::Binary(RequestDecoder::new(kind, message_bytes_max)),
             kind => Source::Values(RequestDecoder::new(kind, message_bytes_max)),
         };
-        let sealing = Sealing::new(call.snapshot, route);
         let body = body.map_err(Into::into).boxed_unsync();
         Self { body, source, requests, bound, sealing, body_ended: false }
     }

@@ -25,8 +25,6 @@ pub(super) struct Combined {
 #[derive(Debug)]
 pub(super) struct Overlap {
     pub(super) symbol: String,
-    /// A service is told even where both declare the same.
-    pub(super) is_service: bool,
     pub(super) first: usize,
     pub(super) second: usize,
 }
@@ -58,12 +56,6 @@ impl Combined {
             }
         }
         combined
-    }
-
-    /// Services, with the part that first had each.
-    pub(super) fn services(&self) -> impl Iterator<Item = (&str, usize)> {
-        let services = self.places.iter().filter(|(_, place)| place.kind == Kind::Service);
-        services.map(|(name, place)| (name.as_str(), place.part))
     }
 
     fn add(&mut self, part: usize, part_name: &str, mut file: FileDescriptorProto) {
@@ -118,14 +110,13 @@ impl Combined {
         let Some(into) = self.files.get_mut(first.file) else { return };
         let alike = is_same_language(into, from);
         let known = if first.kind == D::KIND { D::all(into).get_mut(first.index) } else { None };
-        let is_service = D::KIND == Kind::Service;
-        if known.as_deref() == Some(&declared) && alike && !is_service {
+        if known.as_deref() == Some(&declared) && alike {
             return;
         }
         if let Some(known) = known {
             known.extend(declared);
         }
-        self.overlaps.push(Overlap { symbol, is_service, first: first.part, second: part });
+        self.overlaps.push(Overlap { symbol, first: first.part, second: part });
     }
 }
 
@@ -275,6 +266,17 @@ impl Taken {
 /// True where the same text means the same in both files.
 pub(super) fn is_same_language(a: &FileDescriptorProto, b: &FileDescriptorProto) -> bool {
     a.syntax == b.syntax && a.edition == b.edition && a.options.features == b.options.features
+}
+
+/// Full names of the methods of some files.
+pub(super) fn method_names(files: &[FileDescriptorProto]) -> impl Iterator<Item = String> {
+    files.iter().flat_map(|file| {
+        let package = file.package.as_deref().unwrap_or_default();
+        file.service.iter().flat_map(move |service| {
+            let service_name = full_name(package, &service.name);
+            service.method.iter().map(move |method| full_name(&service_name, &method.name))
+        })
+    })
 }
 
 /// Types of the values of custom options in some files, full names.

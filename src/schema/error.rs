@@ -23,8 +23,6 @@ pub enum SchemaError {
     Invalid { origin: Origin, fault: InvalidSet },
     #[error("{first} and {second} define `{symbol}` differently")]
     Conflict { symbol: String, first: Origin, second: Origin },
-    #[error("the upstreams `{first}` and `{second}` both have the service `{service}`")]
-    DuplicateService { service: String, first: String, second: String },
     #[error("{first} and {second} do not fit together: {error}")]
     Unfit { first: Origin, second: Origin, error: PoolError },
     #[error("the descriptors do not fit together: {0}")]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use super::{
     BUILTIN, InvalidSet, Origin, SchemaError, Source,
-    combine::{Combined, Overlap, option_types},
+    combine::{self, Combined, Overlap, option_types},
     compare::{self, Difference, Reach, call_types, differences},
     set,
 };
@@ -22,8 +22,8 @@ use super::{
 /// One pool for all upstreams.
 pub(super) struct Merged {
     pub(super) pool: DescriptorPool,
-    /// Services, with the index of their source.
-    pub(super) services: Vec<(String, usize)>,
+    /// The sources that have each method, in their order, by its full name.
+    pub(super) owners: HashMap<String, Vec<usize>>,
 }
 
 /// What the endpoints of one upstream have together.
@@ -40,16 +40,15 @@ const BUILTIN_PART: usize = 0;
 
 pub(super) fn merge(sources: &[Source<'_>]) -> Result<Merged, SchemaError> {
     let parts = Parts::of_upstreams(sources.iter().map(|source| (source.name, source.set)))?;
-    let mut combined = Combined::of(parts.all());
-    if let Some(Overlap { symbol, first, second, .. }) = combined.overlaps.iter().find(|overlap| overlap.is_service) {
-        let name =
-            |part: usize| part.checked_sub(1).and_then(|index| sources.get(index)).map_or("", |source| source.name);
-        let (first, second) = (name(*first).to_owned(), name(*second).to_owned());
-        return Err(SchemaError::DuplicateService { service: symbol.clone(), first, second });
+    let combined = Combined::of(parts.all());
+    let pool = parts.link(combined.files, &combined.overlaps)?;
+    let mut owners: HashMap<String, Vec<usize>> = HashMap::new();
+    for (source, part) in parts.0.iter().skip(BUILTIN_PART + 1).enumerate() {
+        for method in combine::method_names(&part.files) {
+            owners.entry(method).or_default().push(source);
+        }
     }
-    let pool = parts.link(std::mem::take(&mut combined.files), &combined.overlaps)?;
-    let services = combined.services().filter(|(_, part)| *part != BUILTIN_PART);
-    Ok(Merged { pool, services: services.map(|(name, part)| (name.to_owned(), part - 1)).collect() })
+    Ok(Merged { pool, owners })
 }
 
 /// The files of some upstreams, by their names, and what is built in, joined as they are for [`merge`].
@@ -129,7 +128,7 @@ impl Parts {
     fn check(&self, pool: &DescriptorPool, overlaps: &[Overlap]) -> Result<(), SchemaError> {
         let calls = LazyCell::new(|| Reach::of(pool, call_types(pool)));
         let mut alone = HashMap::new();
-        for Overlap { symbol, first, second, .. } in overlaps {
+        for Overlap { symbol, first, second } in overlaps {
             for part in [*first, *second] {
                 if let Entry::Vacant(place) = alone.entry(part) {
                     place.insert(self.alone(part)?);

@@ -1,7 +1,5 @@
 //! The methods that a merged schema exposes.
 
-use std::collections::HashMap;
-
 use buffa_descriptor::{
     MethodDescriptor,
     generated::descriptor::{MethodOptions, method_options::IdempotencyLevel},
@@ -15,15 +13,15 @@ use super::{
 /// In the order of the sources and of their files. `own`: the upstream that the gateway is to itself.
 pub(super) fn collect(merged: &Merged, sources: &[Source<'_>], own: Option<usize>) -> Result<Vec<Method>, SchemaError> {
     let mut methods = Vec::new();
-    let owners: HashMap<&str, usize> = merged.services.iter().map(|(name, source)| (name.as_str(), *source)).collect();
     for service in merged.pool.services() {
         let name = service.full_name();
-        let Some(source) = owners.get(name).and_then(|source| sources.get(*source)) else { continue };
-        if is_infrastructure(name) && Some(source.upstream) != own {
-            continue;
-        }
         for descriptor in service.methods() {
-            methods.push(method(name, descriptor, source)?);
+            // What is built in has none.
+            let Some(owners) = merged.owners.get(&format!("{name}.{}", descriptor.name())) else { continue };
+            let takes = |source: &&Source<'_>| !is_infrastructure(name) || Some(source.upstream) == own;
+            let mut owners = owners.iter().filter_map(|source| sources.get(*source)).filter(takes).peekable();
+            let Some(first) = owners.peek().copied() else { continue };
+            methods.push(method(name, descriptor, first, owners.map(|source| source.upstream).collect())?);
         }
     }
     for source in sources {
@@ -35,12 +33,13 @@ pub(super) fn collect(merged: &Merged, sources: &[Source<'_>], own: Option<usize
 /// Every selector of a service configuration must mean something: what is not there may be a slip.
 fn check_selectors(source: &Source<'_>, methods: &[Method]) -> Result<(), SchemaError> {
     let names: Vec<String> =
-        methods.iter().filter(|method| method.upstream == source.upstream).map(Method::full_name).collect();
+        methods.iter().filter(|method| method.upstreams.contains(&source.upstream)).map(Method::full_name).collect();
     let Some(Unmatched { location, pattern }) = source.service_config.unmatched(names.iter().map(String::as_str))
     else {
         return Ok(());
     };
-    let services = methods.iter().filter(|method| method.upstream == source.upstream).map(|method| &method.service);
+    let own = methods.iter().filter(|method| method.upstreams.contains(&source.upstream));
+    let services = own.map(|method| &method.service);
     let wildcards = services.filter(|_| pattern.ends_with('*')).map(|service| format!("{service}.*"));
     let nearest = names.iter().cloned().chain(wildcards).min_by_key(|name| strsim::osa_distance(name, pattern));
     Err(SchemaError::Selector {
@@ -51,7 +50,12 @@ fn check_selectors(source: &Source<'_>, methods: &[Method]) -> Result<(), Schema
     })
 }
 
-fn method(service: &str, descriptor: &MethodDescriptor, source: &Source<'_>) -> Result<Method, SchemaError> {
+fn method(
+    service: &str,
+    descriptor: &MethodDescriptor,
+    source: &Source<'_>,
+    upstreams: Vec<usize>,
+) -> Result<Method, SchemaError> {
     let none = MethodOptions::default();
     let options = descriptor.options().unwrap_or(&none);
     let name = descriptor.name();
@@ -80,6 +84,6 @@ fn method(service: &str, descriptor: &MethodDescriptor, source: &Source<'_>) -> 
         server_streaming: descriptor.is_server_streaming(),
         no_side_effects: options.idempotency_level == Some(IdempotencyLevel::NO_SIDE_EFFECTS),
         rules,
-        upstream: source.upstream,
+        upstreams,
     })
 }

@@ -75,8 +75,8 @@ pub struct Method {
     pub no_side_effects: bool,
     /// With `additional_bindings`, in order.
     pub rules: Vec<HttpRule>,
-    /// Index of the upstream that it came from.
-    pub upstream: usize,
+    /// Indices of the upstreams that have it, in their order; at least one. Its rules are the first one's.
+    pub upstreams: Vec<usize>,
 }
 
 /// What is known of one upstream's schema.
@@ -97,7 +97,7 @@ impl UpstreamSchema {
 /// What one upstream brings to a merged schema.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
-    /// Its index, for [`Method::upstream`].
+    /// Its index, for [`Method::upstreams`].
     pub upstream: usize,
     /// Its name, for errors.
     pub name: &'a str,
@@ -108,12 +108,11 @@ pub struct Source<'a> {
 
 impl Schema {
     /// Joins the upstreams' sets with what is built in. What two upstreams both have may be more in one of them: a field
-    /// that the other does not know is one that it skips. The services that every gRPC server has of its own (health,
-    /// reflection, channelz) are never among the methods.
+    /// that the other does not know is one that it skips; so is a method. Which of several serves a method is for others to
+    /// say. The services that every gRPC server has of its own (health, reflection, channelz) are never among the methods.
     ///
     /// # Errors
-    /// A set that is not valid, a symbol that means one thing to one upstream and another to the next, or a service that
-    /// two have.
+    /// A set that is not valid, or a symbol that means one thing to one upstream and another to the next.
     pub fn merge(sources: &[Source<'_>]) -> Result<Self, SchemaError> {
         Self::merge_with(None, sources)
     }
@@ -157,7 +156,7 @@ impl Method {
         if let Some(location) = &rule.location {
             return location.clone();
         }
-        let source = sources.iter().find(|source| source.upstream == self.upstream);
+        let source = sources.iter().find(|source| self.upstreams.first() == Some(&source.upstream));
         source.map_or_else(Location::default, |source| source.annotation(&self.service, &self.name))
     }
 }

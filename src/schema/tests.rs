@@ -25,7 +25,8 @@ fn describe(result: Result<Schema, SchemaError>, names: &[&str]) -> String {
     };
     let mut out = String::new();
     for method in schema.methods() {
-        write!(out, "{} {}", names[method.upstream], method.path).unwrap();
+        let upstreams: Vec<_> = method.upstreams.iter().map(|upstream| names[*upstream]).collect();
+        write!(out, "{} {}", upstreams.join("+"), method.path).unwrap();
         for (is, word) in [
             (method.client_streaming, " stream>"),
             (method.server_streaming, " >stream"),

@@ -31,7 +31,8 @@ async fn routes_are_listed_for_programs() {
             "method": "demo.chat.v1.Chat/Join",
             "kind": "bidirectional",
             "dialects": ["json", "ndjson", "json-seq", "protobuf", "websocket"],
-            "upstream": "demo",
+            "when": "",
+            "upstreams": { "demo": 1 },
             "policy": {
                 "timeout": "none",
                 "output": "defaults,proto_names",

@@ -192,7 +192,8 @@ impl Schemas {
 
     fn publish(&self) {
         let snapshot = self.snapshot.load();
-        let methods = |index: usize| snapshot.schema().methods().iter().filter(move |method| method.upstream == index);
+        let methods =
+            |index: usize| snapshot.schema().methods().iter().filter(move |method| method.upstreams.contains(&index));
         let upstreams = self.known.iter().enumerate().map(|(index, known)| known.report(methods(index))).collect();
         self.report.store(Arc::new(Report { upstreams }));
     }

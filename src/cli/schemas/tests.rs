@@ -325,7 +325,8 @@ fn one_upstream_that_is_refused_keeps_no_other_waiting() {
     let mut schemas = schemas(&[1, 1, 1]);
     schemas.says(0, 0, Ok(set(OLD)));
     schemas.says(1, 0, Ok(set(OLD)));
-    assert_eq!(schemas.told(1).problems, ["the upstreams `upstream0_1` and `upstream1_1` both have the service `c.S`"]);
+    let problem = "the upstreams `upstream0_1` and `upstream1_1` both have the service `c.S`, and no route says who takes its calls";
+    assert_eq!(schemas.told(1).problems, [problem]);
     assert_eq!(schemas.told(1).state, State::Missing);
     schemas.says(2, 0, Ok(set(&NEW.replace("service S", "service U"))));
     assert_eq!(schemas.methods(), ["/c.S/A", "/c.U/A", "/c.U/B"]);

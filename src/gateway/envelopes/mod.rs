@@ -44,7 +44,7 @@ pub(super) async fn serve<B: RequestBody>(
     if payload == Payload::Json {
         // What is cut is compressed anew, if at all, as it is agreed on with the upstream.
         metadata::remove_encodings(&mut opened.head.metadata);
-        Sealing::new(call.snapshot, opened.route).announce(&mut opened.head.metadata);
+        Sealing::new(call.snapshot, opened.upstream).announce(&mut opened.head.metadata);
     }
     let down = Down::new(call, &opened, framing, payload);
     let mut body = body.map_err(Into::into).boxed_unsync();
@@ -52,7 +52,7 @@ pub(super) async fn serve<B: RequestBody>(
         // What is not to be sent on is refused before the upstream hears of it.
         first_piece(call, opened.head.deadline, &mut body, &mut up, record).await?;
     }
-    let halves = call.pool(opened.route)?.open(opened.head).await?;
+    let halves = call.pool(&opened)?.open(opened.head).await?;
     let mut pass = Box::new(Pass::new(framing, call.snapshot.clone(), body, up, halves, down, record.take()));
     let head = match poll_fn(|cx| pass.poll_event(cx)).await {
         ReplyEvent::Head(head) => head,

@@ -67,7 +67,7 @@ impl Up {
             }
             Payload::Json => Messages::Json(Box::new(Json {
                 cutter: wire::Messages::of(&opened.head.metadata, bytes_max),
-                sealing: Sealing::new(call.snapshot, opened.route),
+                sealing: Sealing::new(call.snapshot, opened.upstream),
                 snapshot: call.snapshot.clone(),
                 route: opened.route.index,
                 bound: opened.bind(call)?,

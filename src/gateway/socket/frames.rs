@@ -8,10 +8,7 @@ use crate::{
     call::ReplyEvent,
     codec::{InputError, OutputError},
     dialect::websocket::{Close, Incoming, Kind, Message, code as close_code, finish_frame, open_frame, write_message},
-    gateway::{
-        sealing::Sealing,
-        snapshot::{Route, Snapshot},
-    },
+    gateway::snapshot::{Route, Snapshot},
     status::{Code, Reason, Status},
     upstream::bad_message,
     wire::open_envelope,
@@ -143,7 +140,7 @@ impl Socket {
             self.batch.truncate(start);
             return Err(Failure::of(error, message));
         }
-        Sealing::new(&snapshot, route).close(&mut self.batch, start).map_err(Failure::Status)?;
+        self.sealing.close(&mut self.batch, start).map_err(Failure::Status)?;
         self.record.request_message(message.payload.len());
         self.half_closed = !self.client_streaming;
         self.start();

@@ -26,6 +26,7 @@ use super::{
     record::Record,
     reply::ReplyBody,
     request::{Call, Opened, second_token},
+    sealing::Sealing,
     snapshot::Snapshot,
 };
 use crate::{
@@ -107,6 +108,7 @@ struct Socket {
     raw: (bool, bool),
     output: OutputSettings,
     bound: Bound,
+    sealing: Sealing,
     pool: Pool,
     record: Record,
     session: Session,
@@ -145,6 +147,8 @@ impl Socket {
         record: Record,
     ) -> Result<Self, Status> {
         let limits = &call.snapshot.limits;
+        let pool = call.pool(&opened)?.clone();
+        let sealing = Sealing::new(call.snapshot, opened.upstream);
         let Opened { route, head, .. } = opened;
         let now = Instant::now();
         let rules = Rules { message_bytes_max: limits.request_message_bytes_max, compression: false };
@@ -163,7 +167,8 @@ impl Socket {
                 ..output_settings(&call.head.headers, route.policy.settings.output)
             },
             bound,
-            pool: call.pool(route)?.clone(),
+            sealing,
+            pool,
             record,
             session: Session::new(rules, timing, now),
             agreed,
