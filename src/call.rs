@@ -83,6 +83,12 @@ pub trait Requests: Send + Unpin + 'static {
 
     /// Half-closes, after what was sent.
     fn finish(&mut self);
+
+    /// [`Requests::send`] of what is last, and [`Requests::finish`], in one frame where there can be one.
+    fn send_last(&mut self, envelopes: Bytes) {
+        self.send(envelopes);
+        self.finish();
+    }
 }
 
 /// The way down: an upstream's answers.

@@ -28,6 +28,10 @@ impl Outgoing {
         headers.insert(TE, TRAILERS);
         headers.insert(CONTENT_TYPE, head.content_type);
         headers.insert(USER_AGENT, AGENT);
+        if head.deadline.is_some() {
+            // Its place: a copy has room for what is there, and no more.
+            headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("0n"));
+        }
         Self { path: head.path, headers, deadline: head.deadline }
     }
 
@@ -47,10 +51,7 @@ impl Outgoing {
         *request.version_mut() = Version::HTTP_2;
         *request.headers_mut() = self.headers.clone();
         if let Some(deadline) = self.deadline {
-            let mut left = wire::timeout::format(deadline.saturating_duration_since(Instant::now()));
-            // Another value with each call: never indexed (RFC 7541 §6.2.3), it leaves the compression table to
-            // headers that come again.
-            left.set_sensitive(true);
+            let left = wire::timeout::format(deadline.saturating_duration_since(Instant::now()));
             request.headers_mut().insert(GRPC_TIMEOUT, left);
         }
         Ok(request)

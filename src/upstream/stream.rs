@@ -3,8 +3,11 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex},
-    task::{Context, Poll, ready},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
@@ -22,7 +25,7 @@ use crate::call::{Closed, Replies, ReplyEvent, Requests};
 /// The way up.
 pub struct Upload {
     shared: Arc<Half>,
-    finished: bool,
+    begun: bool,
 }
 
 /// The way down.
@@ -36,10 +39,24 @@ pub struct Download {
 /// What both halves hold: the stream can be reset from either, and its place on the connection is free after both.
 struct Half {
     stream: Mutex<SendStream<Bytes>>,
+    /// The request stream has its end.
+    finished: AtomicBool,
     _lease: Lease,
 }
 
 impl Half {
+    fn send(&self, envelopes: Bytes, is_last: bool) {
+        // Fails only for a stream that is over, which `poll_ready` tells.
+        let _ = lock(&self.stream).send_data(envelopes, is_last);
+        if is_last {
+            self.finished.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Relaxed)
+    }
+
     /// RST_STREAM, unless both directions are closed already.
     fn cancel(&self) {
         lock(&self.stream).send_reset(Reset::CANCEL);
@@ -48,14 +65,19 @@ impl Half {
 
 pub(super) fn halves(begun: Begun, deadline: Option<Instant>) -> (Upload, Download) {
     let Begun { response, stream, lease } = begun;
-    let shared = Arc::new(Half { stream: Mutex::new(stream), _lease: lease });
-    let upload = Upload { shared: Arc::clone(&shared), finished: false };
+    let shared = Arc::new(Half { stream: Mutex::new(stream), finished: AtomicBool::new(false), _lease: lease });
+    let upload = Upload { shared: Arc::clone(&shared), begun: false };
     (upload, Download { reply: Some(Reply::new(response)), shared, expiry: deadline.map(Expiry::new) })
 }
 
 impl Requests for Upload {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
         let mut stream = lock(&self.shared.stream);
+        if !self.begun {
+            // Nothing waits yet. h2 gives window only once the HEADERS are on their way, with which this can go.
+            let polled = stream.poll_capacity(&mut Context::from_waker(Waker::noop()));
+            return Poll::Ready(if matches!(polled, Poll::Ready(None | Some(Err(_)))) { Err(Closed) } else { Ok(()) });
+        }
         loop {
             // Room beyond all that was sent: none of it still waits for the window.
             if stream.capacity() > 0 {
@@ -75,22 +97,25 @@ impl Requests for Upload {
     fn send(&mut self, envelopes: Bytes) {
         debug_assert!(!envelopes.is_empty(), "an empty DATA frame is charged against the connection");
         if !envelopes.is_empty() {
-            // Fails only for a stream that is over, which `poll_ready` tells.
-            let _ = lock(&self.shared.stream).send_data(envelopes, false);
+            self.begun = true;
+            self.shared.send(envelopes, false);
         }
     }
 
     fn finish(&mut self) {
-        if !self.finished {
-            self.finished = true;
-            let _ = lock(&self.shared.stream).send_data(Bytes::new(), true);
+        if !self.shared.is_finished() {
+            self.shared.send(Bytes::new(), true);
         }
+    }
+
+    fn send_last(&mut self, envelopes: Bytes) {
+        self.shared.send(envelopes, true);
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if !self.finished {
+        if !self.shared.is_finished() {
             self.shared.cancel();
         }
     }
@@ -125,7 +150,9 @@ impl Download {
     fn end(&mut self, event: ReplyEvent) -> ReplyEvent {
         self.reply = None;
         self.expiry = None;
-        self.shared.cancel();
+        if !matches!(event, ReplyEvent::End(Ok(_))) || !self.shared.is_finished() {
+            self.shared.cancel();
+        }
         event
     }
 }

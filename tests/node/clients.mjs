@@ -21,6 +21,7 @@ const variants = {
   json: { useBinaryFormat: false },
   get: { useHttpGet: true },
   'json get': { useBinaryFormat: false, useHttpGet: true },
+  'json gzip': { useBinaryFormat: false, sendCompression: compressionGzip, compressMinBytes: 0 },
   gzip: { sendCompression: compressionGzip, compressMinBytes: 0 },
   identity: { acceptCompression: [] },
 };

@@ -36,9 +36,11 @@ async function make(client, { path, encode, decode }, call, allowed) {
   stream.on('error', () => {}); // its status says the same
   outcome.cancels(call, allowed, () => stream.cancel());
   if (!sendsOne) send(stream, outcome.requests(call));
+  const streams = call.method === 'Down' || call.method === 'Chat';
+  const read = new Promise((resolve) => stream.on('end', resolve));
   const status = await new Promise((resolve) => stream.on('status', resolve));
-  // The callback comes after the status.
-  await new Promise(setImmediate);
+  // The callback comes after the status, and so do messages that were not read yet.
+  await (streams ? read : new Promise(setImmediate));
   return Object.assign(outcome.said, { code: status.code, message: status.details, trailers: plain(status.metadata) });
 }
 

@@ -10,6 +10,7 @@ after one more line, which allows it.
 
 import asyncio
 import base64
+import contextlib
 import functools
 import json
 import sys
@@ -65,12 +66,22 @@ class Call:
                 await self.replies(index)
             yield self.request(index)
 
-    async def cancels(self, cancel):
+    @contextlib.asynccontextmanager
+    async def cancelled_by(self, cancel):
         """Cancels when that is to be done."""
-        if "cancelAfter" in self.told:
-            await self.replies(self.told["cancelAfter"])
-            await self.allowed()
-            cancel()
+
+        async def wait():
+            if "cancelAfter" in self.told:
+                await self.replies(self.told["cancelAfter"])
+                await self.allowed()
+                cancel()
+
+        waiting = asyncio.ensure_future(wait())
+        try:
+            yield
+        finally:
+            waiting.cancel()
+            await asyncio.wait([waiting])
 
     def said(self, code, message="", **rest):
         said = {"messages": self.messages, "headers": self.headers, "trailers": self.trailers}
@@ -81,7 +92,7 @@ def plain(metadata):
     return {name: base64.b64encode(value).decode() if isinstance(value, bytes) else value for name, value in metadata}
 
 
-def grpcio(channel, call):
+async def grpcio(channel, call):
     """Makes a call by grpcio."""
     method, told = call.method, call.told
     kind = ("unary" if method.one_request else "stream") + ("_unary" if method.one_reply else "_stream")
@@ -95,8 +106,7 @@ def grpcio(channel, call):
     timeout = told["timeoutMs"] / 1000 if "timeoutMs" in told else None
     rpc = start(call.request() if method.one_request else call.requests(), metadata=metadata, timeout=timeout)
 
-    async def make():
-        canceller = asyncio.ensure_future(call.cancels(rpc.cancel))
+    async with call.cancelled_by(rpc.cancel):
         try:
             if method.one_reply:
                 await call.message(await rpc)
@@ -105,13 +115,9 @@ def grpcio(channel, call):
                     await call.message(reply)
         except (grpc.RpcError, asyncio.CancelledError):
             pass  # its status says the same
-        finally:
-            canceller.cancel()
         code = await rpc.code()
-        call.headers, call.trailers = plain(await rpc.initial_metadata()), plain(await rpc.trailing_metadata())
-        return call.said(code.value[0], await rpc.details() or "")
-
-    return make()
+    call.headers, call.trailers = plain(await rpc.initial_metadata()), plain(await rpc.trailing_metadata())
+    return call.said(code.value[0], await rpc.details() or "")
 
 
 async def connectrpc(client, get, call):
@@ -153,11 +159,8 @@ async def connectrpc(client, get, call):
             return said
 
     task = asyncio.ensure_future(make())
-    canceller = asyncio.ensure_future(call.cancels(task.cancel))
-    try:
+    async with call.cancelled_by(task.cancel):
         return await task
-    finally:
-        canceller.cancel()
 
 
 class Clients:

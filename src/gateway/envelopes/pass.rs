@@ -206,6 +206,10 @@ impl Pass {
             let batch = self.up.take(&mut self.record)?;
             // An empty DATA frame counts against the whole connection (see `upstream`).
             if !batch.is_empty() {
+                if body.is_end_stream() && self.up.end().is_ok() {
+                    requests.send_last(batch);
+                    break;
+                }
                 requests.send(batch);
                 continue;
             }

@@ -1,7 +1,13 @@
 //! Streaming calls: both ways, their windows, their ends.
 
+use std::task::{Context, Poll, Waker};
+
 use h2::Reason as Reset;
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+    sync::mpsc,
+};
 
 use super::{
     backend::{Backend, Exchange, grpc, trailers},
@@ -37,6 +43,48 @@ async fn messages_go_both_ways_at_once() {
     }
     requests.finish();
     assert_eq!(end(&mut replies).await.unwrap(), trailers(&[("x-trailer", "t")]));
+}
+
+/// The types and flags of the frames that a call's request is sent in (RFC 9113 §4.1).
+async fn request_frames(listener: TcpListener) -> Vec<(u8, u8)> {
+    const PREFACE_BYTES: usize = 24;
+    const END_STREAM: u8 = 1;
+    let (mut peer, _) = listener.accept().await.unwrap();
+    // An empty SETTINGS frame, and the acknowledgement of the client's (RFC 9113 §6.5).
+    peer.write_all(b"\0\0\0\x04\0\0\0\0\0\0\0\0\x04\x01\0\0\0\0").await.unwrap();
+    peer.read_exact(&mut [0; PREFACE_BYTES]).await.unwrap();
+    let mut frames = Vec::new();
+    while frames.last().is_none_or(|(_, flags)| flags & END_STREAM == 0) {
+        let mut head = [0; 9];
+        peer.read_exact(&mut head).await.unwrap();
+        peer.read_exact(&mut vec![0; usize::from(u16::from_be_bytes([head[1], head[2]]))]).await.unwrap();
+        let is_of_stream = head[5..] != [0; 4];
+        frames.extend(is_of_stream.then_some((head[3], head[4])));
+    }
+    frames
+}
+
+#[tokio::test]
+async fn a_request_that_is_whole_is_a_head_and_one_frame() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let url = EndpointUrl::Http { host: address.ip().to_string(), port: address.port() };
+    let pool = pool(&settings(vec![url]));
+    let call = async {
+        let (mut requests, _replies) = pool.open(call("/a/B")).await.unwrap();
+        // At once: it goes with the head.
+        let ready = requests.poll_ready(&mut Context::from_waker(Waker::noop()));
+        assert_eq!(ready, Poll::Ready(Ok(())));
+        requests.send_last(envelope(b"one"));
+        std::future::pending::<()>().await;
+    };
+    let frames = tokio::select! {
+        frames = soon(request_frames(listener)) => frames,
+        () = call => unreachable!(),
+    };
+    const HEADERS_END_HEADERS: (u8, u8) = (1, 4);
+    const DATA_END_STREAM: (u8, u8) = (0, 1);
+    assert_eq!(frames, [HEADERS_END_HEADERS, DATA_END_STREAM]);
 }
 
 #[tokio::test]

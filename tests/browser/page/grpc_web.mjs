@@ -18,22 +18,18 @@ function make(client, base, { path, encode, decode }, call, allowed) {
   const type = streams ? MethodType.SERVER_STREAMING : MethodType.UNARY;
   const descriptor = new MethodDescriptor(path, type, Object, Object, encode, decode);
   return new Promise((resolve) => {
-    const end = (status) => {
-      Object.assign(said, { code: status.code, message: status.details ?? status.message });
-      said.trailers = status.metadata ?? {};
-      // The callback comes after the status.
-      setTimeout(resolve, 0, said);
-    };
     const stream = streams
       ? client.serverStreaming(base + path, call.requests[0], metadata, descriptor)
       : client.rpcCall(base + path, call.requests[0], metadata, descriptor, (error, message) => {
-        if (error) end(error);
+        if (error) fail(error);
         else outcome.message(message);
       });
+    const fail = ({ code, message, metadata: trailers }) => resolve(Object.assign(said, { code, message, trailers }));
     stream.on('metadata', (headers) => { said.headers = headers; });
     if (streams) stream.on('data', (message) => outcome.message(message));
-    stream.on('error', end);
-    stream.on('status', end);
+    stream.on('status', ({ code, metadata: trailers }) => Object.assign(said, { code, trailers }));
+    stream.on('error', fail);
+    stream.on('end', () => resolve(said));
     outcome.cancels(call, allowed, () => {
       stream.cancel(); // which it tells nobody
       resolve(said);

@@ -25,6 +25,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, oneshot},
 };
+use tonic::codec::CompressionEncoding;
 use tower_service::Service;
 
 pub use raw::{RawBackend, RawCall};
@@ -54,6 +55,8 @@ pub struct Options {
     pub port: u16,
     /// `SETTINGS_MAX_CONCURRENT_STREAMS`
     pub concurrent_streams_max: Option<u32>,
+    /// Messages to it may be compressed, and those from it are where that is accepted.
+    pub compresses: bool,
     /// Services beside the usual ones, and server reflection of them.
     pub reflected: Option<Reflected>,
 }
@@ -69,12 +72,13 @@ impl Backend {
         let (calls_sender, calls) = mpsc::unbounded_channel();
         let sent = Arc::new(AtomicU64::new(0));
         let port = options.port;
-        let server = Server {
-            echo: EchoServer::new(EchoService { sent: sent.clone() }).max_decoding_message_size(64 << 20),
-            calls: calls_sender,
-            connections: Arc::default(),
-            options,
-        };
+        let mut echo = EchoServer::new(EchoService { sent: sent.clone() }).max_decoding_message_size(64 << 20);
+        if options.compresses {
+            for encoding in [CompressionEncoding::Gzip, CompressionEncoding::Zstd] {
+                echo = echo.accept_compressed(encoding).send_compressed(encoding);
+            }
+        }
+        let server = Server { echo, calls: calls_sender, connections: Arc::default(), options };
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
             runtime.block_on(async {

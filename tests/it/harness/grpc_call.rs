@@ -150,7 +150,7 @@ pub fn msg(message: &Value) -> Msg {
     Msg { text: text(message, "text"), n: int(message, "n"), data }
 }
 
-fn stream_req(message: &Value) -> StreamReq {
+pub fn stream_req(message: &Value) -> StreamReq {
     StreamReq {
         text: text(message, "text"),
         count: int(message, "count"),
@@ -163,7 +163,7 @@ fn stream_req(message: &Value) -> StreamReq {
 }
 
 /// As ProtoJSON has it: what is at its default is left out.
-fn msg_json(message: &Msg) -> Value {
+pub fn msg_json(message: &Msg) -> Value {
     let mut object = json!({});
     if !message.text.is_empty() {
         object["text"] = message.text.clone().into();
@@ -177,7 +177,7 @@ fn msg_json(message: &Msg) -> Value {
     object
 }
 
-fn sum_json(sum: &Sum) -> Value {
+pub fn sum_json(sum: &Sum) -> Value {
     let mut object = json!({});
     if sum.count != 0 {
         object["count"] = sum.count.into();

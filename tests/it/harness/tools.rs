@@ -71,7 +71,7 @@ pub async fn finish(mut process: Process) -> Vec<String> {
 
 /// The grpcio backend, with reflection and health.
 pub struct PythonBackend {
-    pub process: Process,
+    _process: Process,
     pub address: SocketAddr,
 }
 
@@ -85,16 +85,10 @@ impl PythonBackend {
         let process = python("backend.py", &[&["--descriptor-set", DESCRIPTOR_SET], args].concat());
         let port = process.stdout.find(|line| line.strip_prefix("port ")?.parse::<u16>().ok()).await;
         let Some(port) = port else { panic!("no backend: {PYTHON}\n{}", process.transcript()) };
-        Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+        Self { _process: process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
-    }
-
-    /// Waits until the backend saw a call of this method cancelled.
-    pub async fn cancelled(&self, method: &str) {
-        let wanted = format!("cancelled {method}");
-        self.process.stdout.find(|line| (line == wanted).then_some(())).await.expect("the backend runs");
     }
 }
