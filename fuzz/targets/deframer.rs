@@ -21,14 +21,31 @@ fn deframe<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Envelope>, Option
     (envelopes, None, is_empty)
 }
 
+/// What was followed when a message is refused ends between two messages where the counter says so.
+fn check_refusal<'a>(pieces: impl Iterator<Item = &'a [u8]>) {
+    let (mut counter, mut passed) = (Counter::new(MAX), Vec::new());
+    counter.allow(1);
+    for piece in pieces {
+        if let Err((sound, _)) = counter.push(piece) {
+            passed.extend_from_slice(&piece[..sound]);
+            let (_, fault, is_empty) = deframe([&passed[..]].into_iter());
+            assert_eq!((fault, is_empty), (None, counter.is_between()));
+            return;
+        }
+        passed.extend_from_slice(piece);
+    }
+}
+
 pub(crate) fn run(data: &[u8]) {
     let Some((stream, pieces)) = super::pieces(data) else { return };
+    check_refusal(super::pieces(data).into_iter().flat_map(|(_, pieces)| pieces));
     let whole = deframe([stream].into_iter());
     assert_eq!(deframe(pieces), whole);
 
     let (envelopes, fault, is_empty) = whole;
     let taken: usize = envelopes.iter().map(|envelope| envelope.payload.len() + 5).sum();
     let mut counter = Counter::new(MAX);
+    counter.allow(0xff);
     assert_eq!(counter.push(stream).err(), fault.map(|fault| (taken, fault)));
     if fault.is_none() {
         assert_eq!(counter.is_between(), is_empty);

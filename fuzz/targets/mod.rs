@@ -7,11 +7,13 @@ mod body;
 mod config;
 mod deframer;
 mod delimited;
+mod inflate;
 mod json_to_wire;
 mod multipart;
 mod query;
 mod template;
 mod timeout;
+mod web_text;
 mod websocket;
 mod wire_to_json;
 
@@ -32,11 +34,13 @@ pub(crate) const TARGETS: &[Target] = &[
     ("config", config::run),
     ("deframer", deframer::run),
     ("delimited", delimited::run),
+    ("inflate", inflate::run),
     ("json_to_wire", json_to_wire::run),
     ("multipart", multipart::run),
     ("query", query::run),
     ("template", template::run),
     ("timeout", timeout::run),
+    ("web_text", web_text::run),
     ("websocket", websocket::run),
     ("wire_to_json", wire_to_json::run),
 ];

@@ -5,6 +5,9 @@ use super::{Coding, IDENTITY};
 /// Quality values are thousandths (RFC 9110 §12.4.2).
 const QUALITY_MAX: u16 = 1000;
 
+/// What `accept-encoding` says of us, the best first.
+pub const HTTP_ACCEPTED: &str = "zstd, br, gzip";
+
 /// What `grpc-accept-encoding` says of us, the best first.
 pub const GRPC_ACCEPTED: &str = "zstd,gzip,identity";
 

@@ -48,7 +48,17 @@ enum Stage {
 struct Step {
     read: usize,
     written: usize,
-    ended: bool,
+    came_to: CameTo,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CameTo {
+    /// Of the input, or of the room.
+    EndOfEither,
+    /// Of a member, a frame, a stream.
+    End,
+    /// What cannot be read.
+    Fault,
 }
 
 impl Inflater {
@@ -91,24 +101,29 @@ impl Inflater {
                 }
                 self.begin()?;
             }
+            // No more than may come: where a fault stands behind the limit, it is the limit that is told of.
+            let offered = &input[..input.len().min(self.coded_left)];
             let space = plain.len() - *at;
-            let Step { read, written, ended } =
-                self.engine.step(input, &mut plain[*at..]).ok_or(InflateError::Corrupt(self.coding))?;
+            let Step { read, written, came_to } = self.engine.step(offered, &mut plain[*at..]);
             *input = &input[read..];
-            self.count(read, written)?;
             *at += written;
-            if ended {
-                self.stage = Stage::Ended;
-            } else if written < space {
-                if input.is_empty() {
-                    break;
-                }
-                if read == 0 && written == 0 {
-                    return Err(InflateError::Corrupt(self.coding));
-                }
+            self.coded_left -= read;
+            self.left = self.left.checked_sub(written).ok_or(self.too_large())?;
+            match came_to {
+                CameTo::End => self.stage = Stage::Ended,
+                CameTo::Fault => return Err(InflateError::Corrupt(self.coding)),
+                CameTo::EndOfEither if written == space => {}
+                CameTo::EndOfEither if input.is_empty() => break,
+                CameTo::EndOfEither if self.coded_left == 0 => return Err(self.too_large()),
+                CameTo::EndOfEither if read + written == 0 => return Err(InflateError::Corrupt(self.coding)),
+                CameTo::EndOfEither => {}
             }
         }
         Ok(())
+    }
+
+    fn too_large(&self) -> InflateError {
+        InflateError::TooLarge { max: self.bytes_max }
     }
 
     /// The first bytes, or more of them after an end: another member (RFC 1952 §2.2), another frame (RFC 8878 §3);
@@ -118,13 +133,6 @@ impl Inflater {
             return Err(InflateError::Trailing(self.coding));
         }
         self.stage = Stage::Within;
-        Ok(())
-    }
-
-    fn count(&mut self, read: usize, written: usize) -> Result<(), InflateError> {
-        let too_large = InflateError::TooLarge { max: self.bytes_max };
-        self.left = self.left.checked_sub(written).ok_or(too_large)?;
-        self.coded_left = self.coded_left.checked_sub(read).ok_or(too_large)?;
         Ok(())
     }
 }
@@ -159,22 +167,26 @@ impl Engine {
         true
     }
 
-    /// None: no sound input.
-    fn step(&mut self, input: &[u8], plain: &mut [u8]) -> Option<Step> {
+    fn step(&mut self, input: &[u8], plain: &mut [u8]) -> Step {
         match self {
             Self::Gzip(gzip) => {
                 let (read, written) = (gzip.total_in(), gzip.total_out());
-                let status = gzip.decompress(input, plain, FlushDecompress::None).ok()?;
-                Some(Step {
-                    read: (gzip.total_in() - read) as usize,
-                    written: (gzip.total_out() - written) as usize,
-                    ended: status == Status::StreamEnd,
-                })
+                let came_to = match gzip.decompress(input, plain, FlushDecompress::None) {
+                    Ok(Status::StreamEnd) => CameTo::End,
+                    Ok(Status::Ok | Status::BufError) => CameTo::EndOfEither,
+                    Err(_) => CameTo::Fault,
+                };
+                let (read, written) = (gzip.total_in() - read, gzip.total_out() - written);
+                Step { read: read as usize, written: written as usize, came_to }
             }
             Self::Zstd(zstd) => {
                 let (mut input, mut output) = (InBuffer::around(input), OutBuffer::around(plain));
-                let hint = zstd.run(&mut input, &mut output).ok()?;
-                Some(Step { read: input.pos(), written: output.pos(), ended: hint == 0 })
+                let came_to = match zstd.run(&mut input, &mut output) {
+                    Ok(0) => CameTo::End,
+                    Ok(_) => CameTo::EndOfEither,
+                    Err(_) => CameTo::Fault,
+                };
+                Step { read: input.pos(), written: output.pos(), came_to }
             }
             Self::Brotli(state) => {
                 let (mut available_in, mut read) = (input.len(), 0);
@@ -189,12 +201,14 @@ impl Engine {
                     &mut total,
                     state,
                 );
-                match result {
-                    BrotliResult::ResultFailure => None,
-                    result => Some(Step { read, written, ended: matches!(result, BrotliResult::ResultSuccess) }),
-                }
+                let came_to = match result {
+                    BrotliResult::ResultSuccess => CameTo::End,
+                    BrotliResult::NeedsMoreInput | BrotliResult::NeedsMoreOutput => CameTo::EndOfEither,
+                    BrotliResult::ResultFailure => CameTo::Fault,
+                };
+                Step { read, written, came_to }
             }
-            Self::Missing => None,
+            Self::Missing => Step { read: 0, written: 0, came_to: CameTo::Fault },
         }
     }
 }

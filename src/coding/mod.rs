@@ -7,7 +7,7 @@ mod inflate;
 
 use thiserror::Error;
 
-pub use accepted::{Accepted, GRPC_ACCEPTED, grpc_accepts};
+pub use accepted::{Accepted, GRPC_ACCEPTED, HTTP_ACCEPTED, grpc_accepts};
 pub use deflate::{DeflateError, Deflater, Levels};
 pub use inflate::Inflater;
 

@@ -3,10 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use http::{
-    HeaderMap, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_TYPE},
-};
+use http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use thiserror::Error;
 
 use super::{accept::is_protobuf, json::ValueSplitter, media_type, multipart::Boundary, ndjson::LineSplitter};
@@ -49,15 +46,6 @@ impl BodyKind {
     /// # Errors
     /// 415 for a content type that the method does not take; 400 for one that is not sound.
     pub fn of(headers: &HeaderMap, codec: &Codec, binding: &Binding, client_streaming: bool) -> Result<Self, Status> {
-        if headers
-            .get_all(CONTENT_ENCODING)
-            .iter()
-            .any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
-        {
-            return Err(unsupported(
-                "content-encoding: request bodies are taken as they are, not compressed".to_owned(),
-            ));
-        }
         if binding.request_http_body() {
             let is_form = media_type(headers, &CONTENT_TYPE).is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART));
             return Ok(match client_streaming {

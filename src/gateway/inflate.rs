@@ -14,13 +14,11 @@ use super::{
     request::{Call, Opened},
 };
 use crate::{
-    coding::{Coding, IDENTITY, Inflater},
+    coding::{Coding, HTTP_ACCEPTED, IDENTITY, Inflater},
+    dialect::Dialect,
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
 };
-
-/// What a client may send, told to who sends something else (RFC 9110 §12.5.3).
-const ACCEPTED: HeaderValue = HeaderValue::from_static("zstd, br, gzip");
 
 /// A request's body without its content coding.
 pub(super) enum Decoded<B> {
@@ -32,6 +30,8 @@ pub(super) enum Decoded<B> {
 pub(super) struct Coded<B> {
     body: B,
     inflater: Inflater,
+    /// Something has arrived: no bytes at all are in no coding.
+    begun: bool,
     /// Arrived, and not inflated yet.
     piece: Bytes,
     /// More may come of what has arrived.
@@ -42,19 +42,30 @@ pub(super) struct Coded<B> {
 
 impl<B: RequestBody> Decoded<B> {
     /// # Errors
-    /// 415 for a coding that is not known, and for several at once.
+    /// 415 (501 in Connect) for a coding that is not known, and for several at once.
     pub(super) fn new(call: &Call<'_>, opened: &Opened<'_>, body: B) -> Result<Self, Status> {
         if !call.dialect.codes_bodies() || body.is_end_stream() {
             return Ok(Self::Plain(body));
         }
-        let Some(coding) = content_coding(&call.head.headers)? else { return Ok(Self::Plain(body)) };
+        let coding = content_coding(&call.head.headers).map_err(|status| match call.dialect {
+            Dialect::Connect => status.with_http(StatusCode::NOT_IMPLEMENTED),
+            _ => status,
+        })?;
+        let Some(coding) = coding else { return Ok(Self::Plain(body)) };
         // Each message of a stream has its own limit.
         let bytes_max = match opened.route.client_streaming {
             true => usize::MAX,
             false => call.snapshot.limits.request_message_bytes_max,
         };
         let inflater = Inflater::new(coding, bytes_max);
-        Ok(Self::Coded(Box::new(Coded { body, inflater, piece: Bytes::new(), full: false, rested: false })))
+        Ok(Self::Coded(Box::new(Coded {
+            body,
+            inflater,
+            begun: false,
+            piece: Bytes::new(),
+            full: false,
+            rested: false,
+        })))
     }
 }
 
@@ -91,10 +102,14 @@ impl<B: RequestBody> Coded<B> {
             if !self.full {
                 match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                     Some(Ok(frame)) => match frame.into_data() {
-                        Ok(data) => self.piece = data,
+                        Ok(data) => {
+                            self.begun |= !data.is_empty();
+                            self.piece = data;
+                        }
                         Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                     },
                     Some(Err(cause)) => return Poll::Ready(Some(Err(cause.into()))),
+                    None if !self.begun => return Poll::Ready(None),
                     None => return Poll::Ready(self.inflater.finish().err().map(|error| Err(error.into()))),
                 }
             } else if !std::mem::replace(&mut self.rested, true) {
@@ -126,15 +141,16 @@ fn content_coding(headers: &HeaderMap) -> Result<Option<Coding>, Status> {
     let mut named = names.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case(IDENTITY));
     let Some(name) = named.next() else { return Ok(None) };
     if named.next().is_some() {
-        return Err(unsupported("one content coding at a time is understood"));
+        return Err(unsupported("must be one alone that is understood"));
     }
-    Coding::parse(name).map(Some).ok_or_else(|| unsupported("the body's content coding is not one that is understood"))
+    Coding::parse(name).map(Some).ok_or_else(|| unsupported("must be one that is understood"))
 }
 
+/// Tells what may be sent instead (RFC 9110 §12.5.3).
 fn unsupported(text: &'static str) -> Status {
-    Status::client(Code::Unimplemented, format!("header content-encoding: {text}"))
+    Status::client(Code::Unimplemented, format!("header content-encoding: {text}: {HTTP_ACCEPTED}"))
         .with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-        .with_header(header::ACCEPT_ENCODING, ACCEPTED)
+        .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static(HTTP_ACCEPTED))
         .with_reason(Reason::UnsupportedMediaType)
 }
 
@@ -151,21 +167,21 @@ mod tests {
             (&["gzip"], Ok(Some(Coding::Gzip))),
             (&["Identity, BR "], Ok(Some(Coding::Brotli))),
             (&["identity", "zstd"], Ok(Some(Coding::Zstd))),
-            (&["deflate"], Err("the body's content coding is not one that is understood")),
-            (&["gz\u{ff}ip"], Err("the body's content coding is not one that is understood")),
-            (&["gzip, br"], Err("one content coding at a time is understood")),
-            (&["gzip", "gzip"], Err("one content coding at a time is understood")),
+            (&["deflate"], Err("must be one that is understood")),
+            (&["gz\u{ff}ip"], Err("must be one that is understood")),
+            (&["gzip, br"], Err("must be one alone that is understood")),
+            (&["gzip", "gzip"], Err("must be one alone that is understood")),
         ] {
             let value = |text: &&str| (header::CONTENT_ENCODING, HeaderValue::from_bytes(text.as_bytes()).unwrap());
             let read = content_coding(&values.iter().map(value).collect());
-            let expected = expected.map_err(|text| format!("header content-encoding: {text}"));
+            let expected = expected.map_err(|text| format!("header content-encoding: {text}: zstd, br, gzip"));
             assert_eq!(read.map_err(|status| status.message().to_owned()), expected, "{values:?}");
         }
     }
 
     #[test]
     fn what_is_told_is_what_is_understood() {
-        let told: Vec<_> = ACCEPTED.to_str().unwrap().split(", ").filter_map(Coding::parse).collect();
+        let told: Vec<_> = HTTP_ACCEPTED.split(", ").filter_map(Coding::parse).collect();
         assert_eq!(told, Coding::ALL);
     }
 }

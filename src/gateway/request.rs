@@ -96,9 +96,10 @@ impl<'c> Call<'c> {
         let (token, query) = self.take_own(route, "access_token", self.head.uri.query().map(Cow::Borrowed))?;
         let (message, query) = match self.dialect {
             Dialect::Connect if dialect::is_safe(&self.head.method) => {
-                let Get { codec, message, rest, .. } =
-                    Get::parse(query.as_deref().unwrap_or_default()).map_err(GetError::into_status)?;
-                (Some((codec.body(), message)), (!rest.is_empty()).then_some(Cow::Owned(rest)))
+                let get = Get::parse(query.as_deref().unwrap_or_default()).map_err(GetError::into_status)?;
+                let bytes_max = self.snapshot.limits.request_message_bytes_max;
+                let message = get.inflate(bytes_max).map_err(GetError::into_status)?;
+                (Some((get.codec.body(), message)), (!get.rest.is_empty()).then_some(Cow::Owned(get.rest)))
             }
             _ => {
                 let (message, query) = self.take_own(route, "message", query)?;
@@ -190,11 +191,11 @@ impl<'c> Call<'c> {
             _ => (rules.request(headers, &self.client, self.id)?, None),
         };
         match self.dialect {
+            Dialect::Grpc => {}
             Dialect::GrpcWeb => metadata::copy_encodings(headers, &mut metadata),
             Dialect::Connect if matches!(self.connect_form(), Some(Form::Stream(_))) => {
                 connect::encodings(headers, &mut metadata);
             }
-            Dialect::Grpc => {}
             _ => Sealing::new(self.snapshot, upstream).announce(&mut metadata),
         }
         if let Some(token) = token {

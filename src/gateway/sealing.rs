@@ -8,7 +8,10 @@ use crate::{
     coding::{Coding, GRPC_ACCEPTED, Levels, deflate},
     dialect::DecodeError,
     status::Status,
-    wire::{self, COMPRESSED, PREFIX_BYTES, metadata},
+    wire::{
+        self, COMPRESSED, PREFIX_BYTES,
+        metadata::{ACCEPT_ENCODING, ENCODING},
+    },
 };
 
 /// How the messages of a call that the gateway makes itself go up.
@@ -32,10 +35,10 @@ impl Sealing {
     }
 
     /// Tells the upstream how messages are compressed, and how its own may be.
-    pub(super) fn announce(&self, head: &mut HeaderMap) {
+    pub(super) fn announce(&self, metadata: &mut HeaderMap) {
         if let Some(coding) = self.coding {
-            head.insert(metadata::ENCODING, HeaderValue::from_static(coding.name()));
-            head.insert(metadata::ACCEPT_ENCODING, HeaderValue::from_static(GRPC_ACCEPTED));
+            metadata.insert(ENCODING, HeaderValue::from_static(coding.name()));
+            metadata.insert(ACCEPT_ENCODING, HeaderValue::from_static(GRPC_ACCEPTED));
         }
     }
 
@@ -91,7 +94,7 @@ mod tests {
             assert_eq!((len, envelope[0]), (message.len(), flag), "{coding:?}");
             let mut messages = wire::Messages::new(5000);
             let encoding = coding.map_or("identity", Coding::name);
-            messages.on_head(&HeaderMap::from_iter([(metadata::ENCODING, HeaderValue::from_static(encoding))]));
+            messages.on_head(&HeaderMap::from_iter([(ENCODING, HeaderValue::from_static(encoding))]));
             messages.push(envelope.into());
             assert_eq!(messages.next_message().unwrap().unwrap(), message);
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use thiserror::Error;
 
-use super::{COMPRESSED, Deframer, Envelope, EnvelopeError, metadata};
+use super::{COMPRESSED, Deframer, Envelope, EnvelopeError, metadata::ENCODING};
 use crate::coding::{self, Coding, InflateError};
 
 /// Cuts a stream into messages, and inflates them.
@@ -37,16 +37,9 @@ impl Messages {
         Self { deframer: Deframer::new(message_bytes_max), encoding: Encoding::Identity, message_bytes_max }
     }
 
-    /// Of a stream whose head is known.
-    pub fn of(head: &HeaderMap, message_bytes_max: usize) -> Self {
-        let mut messages = Self::new(message_bytes_max);
-        messages.on_head(head);
-        messages
-    }
-
     /// Takes from the initial metadata how the messages are compressed.
-    pub fn on_head(&mut self, head: &HeaderMap) {
-        let Some(value) = head.get(metadata::ENCODING) else { return };
+    pub fn on_head(&mut self, metadata: &HeaderMap) {
+        let Some(value) = metadata.get(ENCODING) else { return };
         let name = value.to_str().unwrap_or_default();
         self.encoding = match Coding::parse_grpc(name) {
             Some(coding) => Encoding::Known(coding),
@@ -98,8 +91,7 @@ mod tests {
 
     fn read(encoding: Option<&'static str>, stream: Vec<u8>, max: usize) -> Result<Vec<Bytes>, MessageError> {
         let mut messages = Messages::new(max);
-        messages
-            .on_head(&encoding.map(|name| (metadata::ENCODING, HeaderValue::from_static(name))).into_iter().collect());
+        messages.on_head(&encoding.map(|name| (ENCODING, HeaderValue::from_static(name))).into_iter().collect());
         messages.push(stream.into());
         let read = std::iter::from_fn(|| messages.next_message().transpose()).collect::<Result<_, _>>()?;
         messages.end()?;

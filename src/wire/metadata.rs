@@ -50,7 +50,7 @@ pub fn copy_encodings(from: &HeaderMap, to: &mut HeaderMap) {
     }
 }
 
-/// What says how messages are compressed, and may be, ends here.
+/// What is said of compression, said no more.
 pub fn remove_encodings(metadata: &mut HeaderMap) {
     metadata.remove(ENCODING);
     metadata.remove(ACCEPT_ENCODING);

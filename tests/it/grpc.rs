@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use http::Response;
 use serde_json::json;
+use tidegate::coding::{Coding, Levels};
 
 use crate::{
     backend::{Backend, RawBackend, framed},
@@ -257,4 +258,43 @@ async fn json_that_is_none_is_refused_in_grpc() {
         assert_eq!(status(&answer).0, "13", "{body:?}: {answer:?}");
     }
     backend.assert_not_called();
+}
+
+#[tokio::test]
+async fn json_may_be_compressed_and_goes_up_as_protobuf() {
+    let (mut backend, gateway) = start().await;
+    let mut conn = gateway.connect(Via::H2Tls).await;
+    let coded = |coding, plain: &[u8]| {
+        let coded = tidegate::coding::deflate(coding, Levels::default(), plain).unwrap();
+        let len = u32::try_from(coded.len()).unwrap().to_be_bytes();
+        Bytes::from([&[1][..], &len, &coded].concat())
+    };
+    for content_type in ["application/grpc+json", "application/grpc-web+json"] {
+        for coding in [Coding::Gzip, Coding::Zstd] {
+            let headers = [
+                ("content-type", content_type),
+                ("te", "trailers"),
+                ("grpc-encoding", coding.name()),
+                ("grpc-accept-encoding", "gzip"),
+            ];
+            let exchange = conn.whole("POST", SAY, &headers, Some(coded(coding, b"{\"text\":\"a\"}")));
+            let serve = async {
+                let mut call = backend.call().await;
+                let said = ["grpc-encoding", "grpc-accept-encoding"].map(|name| call.headers().contains_key(name));
+                assert_eq!((call.headers()["content-type"].as_bytes(), said), (&b"application/grpc"[..], [false; 2]));
+                assert_eq!(call.requests().await, [&b"\x0a\x01a"[..]]);
+                call.answer(ok_head().header("grpc-encoding", coding.name()).body(()).unwrap(), false);
+                call.data(coded(coding, b"\x0a\x01b"));
+                call.trailers(&[("grpc-status", "0")]);
+            };
+            let (answer, ()) = tokio::join!(exchange, serve);
+            assert!(answer.body.starts_with(&framed(b"{\"text\":\"b\"}")), "{answer:?}");
+            assert!(!answer.headers.contains_key("grpc-encoding"), "{answer:?}");
+        }
+    }
+    for (encoding, code, accepted) in [("br", "12", "zstd,gzip,identity"), ("gzip", "13", "")] {
+        let headers = [("content-type", "application/grpc+json"), ("te", "trailers"), ("grpc-encoding", encoding)];
+        let answer = conn.whole("POST", SAY, &headers, Some(Bytes::from_static(b"\x01\0\0\0\x02{}"))).await;
+        assert_eq!((status(&answer).0, answer.header("grpc-accept-encoding")), (code, accepted), "{answer:?}");
+    }
 }

@@ -55,7 +55,6 @@ fn refused(answer: &Whole) -> (&str, &str) {
 async fn a_reply_comes_in_the_form_that_was_asked_for() {
     let (_backend, gateway) = start().await;
     let message = framed(b"\x0a\x01a");
-    let expected = [&message[..], &trailers("grpc-status: 0\r\n")].concat();
     for via in Via::ALL {
         let mut conn = gateway.connect(via).await;
         for (content_type, accept, answered) in [
@@ -72,7 +71,8 @@ async fn a_reply_comes_in_the_form_that_was_asked_for() {
             let answer = conn.whole("POST", SAY, &headers, Some(sent)).await;
             assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, answered), "{answer:?}");
             let body = if answered.contains("-text") { bytes(&answer.body) } else { answer.body.to_vec() };
-            assert_eq!(body, expected, "{via:?} {content_type} {accept}: {answer:?}");
+            let end = body.strip_prefix(&message[..]).unwrap_or_else(|| panic!("{via:?} {content_type}: {answer:?}"));
+            assert!(end[0] == 0x80 && end.ends_with(b"grpc-status: 0\r\n"), "{via:?} {content_type}: {answer:?}");
             assert!(answer.trailers.is_empty(), "trailers are in the body");
             assert_eq!(answer.header("x-backend"), "echo", "initial metadata are headers");
         }

@@ -14,6 +14,8 @@ mod caching;
 mod cases;
 mod clients;
 mod commands;
+mod compressed_messages;
+mod compression;
 mod config_errors;
 mod dialects;
 mod encodings;

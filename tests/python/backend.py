@@ -215,6 +215,7 @@ def main():
     parser.add_argument("--descriptor-set", action="append", required=True)
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--service", help="serve this one alone")
+    parser.add_argument("--compression", action="store_true", help="compress replies, for who reads gzip")
     arguments = parser.parse_args()
 
     pool, files = load(arguments.descriptor_set)
@@ -222,6 +223,7 @@ def main():
     server = grpc.server(
         futures.ThreadPoolExecutor(32),
         options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 64 << 20)],
+        compression=grpc.Compression.Gzip if arguments.compression else None,
     )
     names = []
     for file in files:

@@ -1,12 +1,14 @@
 //! A call whose message stands in the query of a GET ("Unary-Get-Request"). Knows nothing of the message.
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use thiserror::Error;
 
 use super::MessageCodec;
 use crate::{
     codec::decode_parameter,
+    coding::{self, Coding, HTTP_ACCEPTED, IDENTITY, InflateError},
+    dialect::DecodeError,
     status::{Code, Reason, Status},
 };
 
@@ -14,10 +16,10 @@ use crate::{
 #[derive(Debug, PartialEq, Eq)]
 pub struct Get {
     pub codec: MessageCodec,
-    /// Still compressed, as `compression` says.
+    /// As it was sent.
     pub message: Bytes,
-    /// A content coding; none for `identity`.
-    pub compression: Option<String>,
+    /// How it is compressed, if at all.
+    pub compression: Option<Coding>,
     /// The parameters that are not the protocol's, as they stand.
     pub rest: String,
 }
@@ -26,11 +28,13 @@ pub struct Get {
 pub enum GetError {
     #[error("query parameter {name}: {what}")]
     Parameter { name: &'static str, what: &'static str },
-    #[error("query parameter encoding: {what}", what = UNKNOWN_CODEC)]
+    #[error("query parameter encoding: must be json or proto")]
     UnknownCodec,
+    #[error("query parameter compression: must be one that is understood: {HTTP_ACCEPTED}")]
+    UnknownCompression,
+    #[error("query parameter message: {0}")]
+    Inflate(InflateError),
 }
-
-const UNKNOWN_CODEC: &str = "must be json or proto";
 
 impl Get {
     /// # Errors
@@ -51,23 +55,40 @@ impl Get {
         own.check_version()?;
         Ok(Self { codec: own.codec()?, compression: own.compression()?, message: own.message()?, rest })
     }
+
+    /// The message as it was before it was compressed.
+    ///
+    /// # Errors
+    /// What is not compressed as it says, or stands for more than `bytes_max`.
+    pub fn inflate(&self, bytes_max: usize) -> Result<Bytes, GetError> {
+        match self.compression {
+            // Nothing is nothing, whatever it is said to be compressed with ("Servers must not attempt to decompress").
+            Some(coding) if !self.message.is_empty() => {
+                coding::inflate(coding, &self.message, bytes_max).map(Bytes::from).map_err(GetError::Inflate)
+            }
+            _ => Ok(self.message.clone()),
+        }
+    }
 }
 
 impl GetError {
-    /// The client's fault: 415 for a codec that there is none of, 400 for everything else.
+    /// The client's fault: 415 for a codec that there is none of, 501 for a compression, 413 for a message that is too
+    /// large, 400 for everything else.
     pub fn into_status(self) -> Status {
-        let (name, what) = match self {
-            Self::Parameter { name, what } => (name, what),
-            Self::UnknownCodec => ("encoding", UNKNOWN_CODEC),
-        };
-        let status = Status::client(Code::InvalidArgument, self.to_string())
-            .with_reason(Reason::InvalidQuery)
-            .with_violation(name, what);
+        let text = self.to_string();
         match self {
-            Self::UnknownCodec => status.with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Self::Parameter { .. } => status,
+            Self::Inflate(InflateError::TooLarge { max }) => DecodeError::TooLarge { max }.into_status(),
+            Self::Parameter { name, what } => invalid(Code::InvalidArgument, text).with_violation(name, what),
+            Self::Inflate(_) => invalid(Code::InvalidArgument, text),
+            Self::UnknownCodec => invalid(Code::InvalidArgument, text).with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Self::UnknownCompression => invalid(Code::Unimplemented, text)
+                .with_header(header::ACCEPT_ENCODING, HeaderValue::from_static(HTTP_ACCEPTED)),
         }
     }
+}
+
+fn invalid(code: Code, text: String) -> Status {
+    Status::client(code, text).with_reason(Reason::InvalidQuery)
 }
 
 /// Whether a query names the protocol.
@@ -114,10 +135,11 @@ impl<'q> Parameters<'q> {
         codec(name).ok_or(GetError::UnknownCodec)
     }
 
-    fn compression(&self) -> Result<Option<String>, GetError> {
-        let Some(text) = self.compression else { return Ok(None) };
-        let coding = decode_parameter(text).ok_or(wrong("compression", NOT_ENCODED))?;
-        Ok(Some(coding.into_owned()).filter(|coding| !matches!(&**coding, "" | "identity")))
+    fn compression(&self) -> Result<Option<Coding>, GetError> {
+        match self.compression {
+            None | Some("" | IDENTITY) => Ok(None),
+            Some(name) => Coding::parse(name).map(Some).ok_or(GetError::UnknownCompression),
+        }
     }
 
     fn message(&self) -> Result<Bytes, GetError> {
@@ -177,10 +199,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::coding::Levels;
 
-    fn get(codec: MessageCodec, message: &[u8], compression: Option<&str>, rest: &str) -> Get {
+    fn get(codec: MessageCodec, message: &[u8], compression: Option<Coding>, rest: &str) -> Get {
         let message = Bytes::copy_from_slice(message);
-        Get { codec, message, compression: compression.map(str::to_owned), rest: rest.to_owned() }
+        Get { codec, message, compression, rest: rest.to_owned() }
     }
 
     #[test]
@@ -198,13 +221,15 @@ mod tests {
             ("base64=1&message=%2B%2F8&encoding=proto", get(Proto, b"\xfb\xff", None, "")),
             ("base64=1&message=+/8=&encoding=proto", get(Proto, b"\xfb\xff", None, "")),
             ("base64=0&message=-_8&encoding=json", get(Json, b"-_8", None, "")),
-            ("base64=1&message=eyI&encoding=proto&compression=gzip", get(Proto, b"{\"", Some("gzip"), "")),
+            ("base64=1&message=eyI&encoding=proto&compression=gzip", get(Proto, b"{\"", Some(Coding::Gzip), "")),
             ("compression=identity&message={}&encoding=json", get(Json, b"{}", None, "")),
             ("a=1&encoding=json&&b&message={}&c=%zz", get(Json, b"{}", None, "a=1&b&c=%zz")),
         ] {
             assert_eq!(Get::parse(query).as_ref(), Ok(&expected), "{query}");
         }
     }
+
+    const UNKNOWN_COMPRESSION: &str = "compression: must be one that is understood: zstd, br, gzip";
 
     #[test]
     fn what_is_no_sound_query_is_refused_by_its_parameter() {
@@ -220,7 +245,8 @@ mod tests {
             ("encoding=json&encoding=json&message={}", "encoding: given twice"),
             ("encoding=json&message=%7", "message: not percent-encoded UTF-8"),
             ("encoding=proto&message=%08%ff", "message: not percent-encoded UTF-8"),
-            ("encoding=json&message={}&compression=%ff", "compression: not percent-encoded UTF-8"),
+            ("encoding=json&message={}&compression=%ff", UNKNOWN_COMPRESSION),
+            ("encoding=json&message={}&compression=deflate", UNKNOWN_COMPRESSION),
             ("encoding=proto&base64=1&message=A", "message: expected base64"),
             ("encoding=proto&base64=1&message=AB", "message: expected base64"),
             ("encoding=proto&base64=1&message=A%20A", "message: expected base64"),
@@ -229,8 +255,28 @@ mod tests {
         ] {
             let refused = Get::parse(query).unwrap_err().into_status();
             assert_eq!(refused.message(), format!("query parameter {expected}"), "{query}");
-            let http = if expected.contains("json or proto") { 415 } else { 400 };
+            let http = match expected {
+                "encoding: must be json or proto" => 415,
+                UNKNOWN_COMPRESSION => 501,
+                _ => 400,
+            };
             assert_eq!(refused.http_status().as_u16(), http, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_message_is_inflated_as_far_as_it_may_be() {
+        for coding in Coding::ALL {
+            let coded = coding::deflate(coding, Levels::default(), &[b'a'; 1000]).unwrap();
+            let whole = get(MessageCodec::Proto, &coded, Some(coding), "");
+            assert_eq!(whole.inflate(1000), Ok(Bytes::from(vec![b'a'; 1000])), "{coding:?}");
+            let refused = |sent: &[u8]| {
+                let refused = get(MessageCodec::Proto, sent, Some(coding), "").inflate(999).unwrap_err().into_status();
+                (refused.http_status().as_u16(), refused.code())
+            };
+            assert_eq!(refused(&coded), (413, Code::ResourceExhausted), "{coding:?}");
+            assert_eq!(refused(b"not compressed"), (400, Code::InvalidArgument), "{coding:?}");
+            assert_eq!(get(MessageCodec::Proto, b"", Some(coding), "").inflate(0), Ok(Bytes::new()));
         }
     }
 
@@ -255,7 +301,7 @@ mod tests {
             proto in any::<bool>(),
             standard in any::<bool>(),
             padded in any::<bool>(),
-            compression in prop::option::of("gzip|br|zstd|x"),
+            compression in prop::option::of(prop::sample::select(Coding::ALL.to_vec())),
             order in Just((0..6).collect::<Vec<usize>>()).prop_shuffle(),
         ) {
             let alphabet = match (standard, padded) {
@@ -270,11 +316,11 @@ mod tests {
                 format!("encoding={}", if proto { "proto" } else { "json" }),
                 "base64=1".to_owned(),
                 "connect=v1".to_owned(),
-                compression.as_ref().map_or(String::new(), |coding| format!("compression={coding}")),
+                compression.map_or(String::new(), |coding| format!("compression={}", coding.name())),
                 "other=1".to_owned(),
             ];
             let query: Vec<_> = order.iter().map(|place| pairs[*place].as_str()).collect();
-            let expected = get(codec, &message, compression.as_deref(), "other=1");
+            let expected = get(codec, &message, compression, "other=1");
             prop_assert_eq!(Get::parse(&query.join("&")), Ok(expected));
         }
     }

@@ -34,7 +34,7 @@ pub fn stream_head(metadata: &HeaderMap) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(metadata.len() + 4);
     lead(metadata, &mut headers);
     for (grpc, connect) in ENCODINGS {
-        rename(metadata, &grpc, &mut headers, connect);
+        rename(metadata, &grpc, &mut headers, &connect);
     }
     headers
 }
@@ -42,11 +42,11 @@ pub fn stream_head(metadata: &HeaderMap) -> HeaderMap {
 /// Tells the upstream how a stream's messages are compressed.
 pub fn encodings(request: &HeaderMap, metadata: &mut HeaderMap) {
     for (grpc, connect) in ENCODINGS {
-        rename(request, &connect, metadata, grpc);
+        rename(request, &connect, metadata, &grpc);
     }
 }
 
-fn rename(from: &HeaderMap, theirs: &HeaderName, to: &mut HeaderMap, ours: HeaderName) {
+fn rename(from: &HeaderMap, theirs: &HeaderName, to: &mut HeaderMap, ours: &HeaderName) {
     for value in from.get_all(theirs) {
         to.append(ours.clone(), value.clone());
     }
@@ -57,7 +57,7 @@ pub(in crate::dialect) fn is_own(name: &HeaderName) -> bool {
     let text = name.as_str();
     metadata::is_reserved(name)
         || ["connect-", "content-", "access-control-"].iter().any(|prefix| text.starts_with(prefix))
-        || matches!(text, "accept-encoding" | "x-request-id" | "date")
+        || matches!(text, "accept-encoding" | "x-request-id" | "date" | "server")
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::{Side, flags, unsound};
+use super::flags;
 use crate::{
     codec::OutputError,
     config::OutputSettings,
@@ -33,7 +33,7 @@ enum Messages {
 
 /// Messages in JSON, cut and transcoded.
 struct Json {
-    cutter: wire::Messages,
+    messages: wire::Messages,
     snapshot: Arc<Snapshot>,
     route: u32,
     output: OutputSettings,
@@ -46,7 +46,7 @@ impl Down {
         let messages = match payload {
             Payload::Own => Messages::Uncut(Counter::new(bytes_max)),
             Payload::Json => Messages::Json(Box::new(Json {
-                cutter: wire::Messages::new(bytes_max),
+                messages: wire::Messages::new(bytes_max),
                 snapshot: call.snapshot.clone(),
                 route: opened.route.index,
                 output: opened.route.policy.settings.output,
@@ -56,12 +56,12 @@ impl Down {
         Self { messages, takes_text: framing.takes_text(), bytes: 0 }
     }
 
-    /// What the upstream's head says of its messages.
+    /// Takes from the upstream's head how its messages are compressed. The client's are not where they are transcoded.
     pub(super) fn head(&mut self, head: &mut HeaderMap) {
         match &mut self.messages {
             Messages::Uncut(counter) => counter.allow(flags(head)),
             Messages::Json(json) => {
-                json.cutter.on_head(head);
+                json.messages.on_head(head);
                 metadata::remove_encodings(head);
             }
         }
@@ -75,7 +75,7 @@ impl Down {
                 Ok(()) => (piece, None),
                 Err((sound, error)) => {
                     piece.truncate(sound);
-                    (piece, Some(unsound(error, Side::Upstream)))
+                    (piece, Some(bad_message(error.into())))
                 }
             },
             Messages::Json(json) => json.push(piece),
@@ -96,8 +96,8 @@ impl Down {
     pub(super) fn end(&self) -> Result<(), Status> {
         match &self.messages {
             Messages::Uncut(counter) if counter.is_between() => Ok(()),
-            Messages::Uncut(_) => Err(unsound(EnvelopeError::Truncated, Side::Upstream)),
-            Messages::Json(json) => json.cutter.end().map_err(bad_message),
+            Messages::Uncut(_) => Err(bad_message(EnvelopeError::Truncated.into())),
+            Messages::Json(json) => json.messages.end().map_err(bad_message),
         }
     }
 
@@ -121,19 +121,18 @@ impl Down {
 
 impl Json {
     fn push(&mut self, piece: Bytes) -> (Bytes, Option<Status>) {
-        self.cutter.push(piece);
+        self.messages.push(piece);
         let mut out = Vec::new();
-        let error = self.messages(&mut out).err();
+        let error = self.write(&mut out).err();
         (out.into(), error)
     }
 
     /// Writes the messages that are whole.
-    fn messages(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
+    fn write(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
         let route = self.snapshot.route_of(self.route)?;
-        while let Some(message) = self.cutter.next_message().map_err(bad_message)? {
+        while let Some(message) = self.messages.next_message().map_err(bad_message)? {
             let start = open_envelope(out);
-            let codec = &self.snapshot.codec;
-            let written = route.binding.write_reply(codec, &message, self.output, out);
+            let written = route.binding.write_reply(&self.snapshot.codec, &message, self.output, out);
             written.inspect_err(|_| out.truncate(start)).map_err(OutputError::into_status)?;
             // Never fails: JSON is held to a limit of its own.
             let _ = close_envelope(out, start);

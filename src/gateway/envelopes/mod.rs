@@ -25,8 +25,8 @@ use super::{
 use crate::{
     call::{ReplyEvent, Transport},
     dialect::{Framing, Payload},
-    status::{Code, Reason, Status},
-    wire::{COMPRESSED, EnvelopeError, metadata},
+    status::Status,
+    wire::{COMPRESSED, metadata},
 };
 
 /// Opens the call and answers as soon as the upstream's head is there.
@@ -92,46 +92,5 @@ fn flags(head: &HeaderMap) -> u8 {
     match head.get(metadata::ENCODING).map(HeaderValue::as_bytes) {
         None | Some(b"identity") => 0,
         Some(_) => COMPRESSED,
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Side {
-    Client,
-    Upstream,
-}
-
-fn unsound(error: EnvelopeError, side: Side) -> Status {
-    let code = match error {
-        EnvelopeError::TooLarge { .. } => Code::ResourceExhausted,
-        EnvelopeError::Flags(_) | EnvelopeError::Truncated => Code::Internal,
-    };
-    let is_large = code == Code::ResourceExhausted;
-    match side {
-        Side::Client if is_large => Status::client(code, error.to_string()).with_reason(Reason::MessageTooLarge),
-        Side::Client => Status::client(code, error.to_string()).with_reason(Reason::InvalidMessage),
-        Side::Upstream if is_large => {
-            Status::upstream(code, error.to_string()).with_reason(Reason::UpstreamMessageTooLarge)
-        }
-        Side::Upstream => Status::upstream(code, error.to_string()).with_reason(Reason::UpstreamProtocol),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cut_message_is_not_told_as_a_large_one() {
-        let large = EnvelopeError::TooLarge { len: 2, max: 1 };
-        for (error, side, code, reason) in [
-            (large, Side::Client, Code::ResourceExhausted, Reason::MessageTooLarge),
-            (large, Side::Upstream, Code::ResourceExhausted, Reason::UpstreamMessageTooLarge),
-            (EnvelopeError::Truncated, Side::Client, Code::Internal, Reason::InvalidMessage),
-            (EnvelopeError::Truncated, Side::Upstream, Code::Internal, Reason::UpstreamProtocol),
-        ] {
-            let status = unsound(error, side);
-            assert_eq!((status.code(), status.reason()), (code, Some(reason)));
-        }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     gateway::{
         BodyError,
         record::Record,
-        reply::{Broken, ReplyBody},
+        reply::{Broken, ReplyBody, mark_as_stream},
         request::broken_body,
         snapshot::Snapshot,
     },
@@ -68,8 +68,12 @@ impl Pass {
     pub(super) fn respond(self: Box<Self>, head: HeaderMap, request: &HeaderMap) -> Response<ReplyBody> {
         let framing = self.framing;
         let mut response = Response::new(ReplyBody::Pass(self));
-        *response.headers_mut() = framing.reply_head(head);
-        response.headers_mut().insert(header::CONTENT_TYPE, framing.reply_type(request));
+        let headers = response.headers_mut();
+        *headers = framing.reply_head(head);
+        headers.insert(header::CONTENT_TYPE, framing.reply_type(request));
+        if framing.ends_within() {
+            mark_as_stream(headers);
+        }
         response
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue};
 
-use super::{Side, flags, unsound};
+use super::flags;
 use crate::{
     codec::{Bound, InputError},
-    coding::InflateError,
+    coding::{GRPC_ACCEPTED, InflateError},
     dialect::{
         Framing, Payload,
         grpc_web::{TextDecoder, TextError},
@@ -20,7 +21,7 @@ use crate::{
     },
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
-    wire::{self, Counter, EnvelopeError, MessageError, open_envelope},
+    wire::{self, Counter, EnvelopeError, MessageError, metadata, open_envelope},
 };
 
 /// Takes pieces of the client's stream, and gives what is to be sent on.
@@ -41,7 +42,7 @@ enum Messages {
 
 /// Messages in JSON, cut and transcoded.
 struct Json {
-    cutter: wire::Messages,
+    messages: wire::Messages,
     snapshot: Arc<Snapshot>,
     route: u32,
     bound: Bound,
@@ -65,14 +66,7 @@ impl Up {
                 counter.allow(flags(&opened.head.metadata));
                 Messages::Uncut(counter)
             }
-            Payload::Json => Messages::Json(Box::new(Json {
-                cutter: wire::Messages::of(&opened.head.metadata, bytes_max),
-                sealing: Sealing::new(call.snapshot, opened.upstream),
-                snapshot: call.snapshot.clone(),
-                route: opened.route.index,
-                bound: opened.bind(call)?,
-                count: 0,
-            })),
+            Payload::Json => Messages::Json(Box::new(Json::new(call, opened)?)),
         };
         let streams = opened.route.client_streaming && framing.carries_requests();
         Ok(Self {
@@ -110,11 +104,11 @@ impl Up {
         self.bytes += piece.len() as u64;
         match &mut self.messages {
             Messages::Uncut(counter) => {
-                counter.push(&piece).map_err(|(_, error)| unsound(error, Side::Client))?;
+                counter.push(&piece).map_err(|(_, error)| unsound(error.into()))?;
                 check_count(counter.messages(), self.messages_max)?;
                 self.ready = piece;
             }
-            Messages::Json(json) => json.cutter.push(piece),
+            Messages::Json(json) => json.messages.push(piece),
         }
         Ok(())
     }
@@ -149,48 +143,69 @@ impl Up {
         }
         match &self.messages {
             Messages::Uncut(counter) if counter.is_between() => Ok(()),
-            Messages::Uncut(_) => Err(unsound(EnvelopeError::Truncated, Side::Client)),
-            Messages::Json(json) => json.cutter.end().map_err(unreadable),
+            Messages::Uncut(_) => Err(unsound(EnvelopeError::Truncated.into())),
+            Messages::Json(json) => json.messages.end().map_err(unsound),
         }
     }
 }
 
 impl Json {
+    fn new(call: &Call<'_>, opened: &Opened<'_>) -> Result<Self, Status> {
+        let mut messages = wire::Messages::new(call.snapshot.limits.request_message_bytes_max);
+        messages.on_head(&opened.head.metadata);
+        Ok(Self {
+            messages,
+            snapshot: call.snapshot.clone(),
+            route: opened.route.index,
+            bound: opened.bind(call)?,
+            sealing: Sealing::new(call.snapshot, opened.upstream),
+            count: 0,
+        })
+    }
+
     /// The messages that have arrived, joined up to one frame's worth.
     fn batch(&mut self, messages_max: u64, record: &mut Record) -> Result<Bytes, Status> {
         let mut batch = Vec::new();
         while batch.len() < COALESCE_BYTES {
-            let Some(message) = self.cutter.next_message().map_err(unreadable)? else { break };
+            let Some(message) = self.messages.next_message().map_err(unsound)? else { break };
             self.count += 1;
             check_count(self.count, messages_max)?;
-            self.message(&message, &mut batch)?;
+            self.write(&message, &mut batch)?;
             record.left_out(&self.bound.take_left_out());
         }
         Ok(batch.into())
     }
 
-    fn message(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
+    fn write(&mut self, message: &[u8], out: &mut Vec<u8>) -> Result<(), Status> {
         let route = self.snapshot.route_of(self.route)?;
         let start = open_envelope(out);
-        // An envelope that is empty is no JSON.
+        // An empty envelope is no JSON: that has one character at least.
         let json = if message.is_empty() { b" " } else { message };
         let (codec, binding) = (&self.snapshot.codec, &route.binding);
         self.bound.message(codec, binding, Some(json), out).map_err(InputError::into_status)?;
-        self.sealing.close(out, start).map(drop)
+        self.sealing.close(out, start)?;
+        Ok(())
     }
 }
 
-/// A message in JSON that the client's stream does not give.
-fn unreadable(error: MessageError) -> Status {
+/// The client's messages are not what they should be: the codes that gRPC has for it (gRPC "Compression").
+fn unsound(error: MessageError) -> Status {
     let text = error.to_string();
     match error {
-        MessageError::Envelope(error) => unsound(error, Side::Client),
-        // The code that gRPC has for it (gRPC compression, "Compression Method Asymmetry Between Peers").
-        MessageError::Encoding(_) => Status::client(Code::Unimplemented, text).with_reason(Reason::InvalidMessage),
-        MessageError::Inflate(InflateError::TooLarge { .. }) => {
+        MessageError::Envelope(EnvelopeError::TooLarge { .. })
+        | MessageError::Inflate(InflateError::TooLarge { .. }) => {
             Status::client(Code::ResourceExhausted, text).with_reason(Reason::MessageTooLarge)
         }
-        MessageError::Inflate(_) => Status::client(Code::Internal, text).with_reason(Reason::InvalidMessage),
+        MessageError::Encoding(_) => {
+            let accepted = [(metadata::ACCEPT_ENCODING, HeaderValue::from_static(GRPC_ACCEPTED))];
+            Status::client(Code::Unimplemented, format!("{text}: expected {GRPC_ACCEPTED}"))
+                .with_reason(Reason::InvalidMessage)
+                .with_trailers(HeaderMap::from_iter(accepted), None)
+        }
+        error @ (MessageError::Envelope(EnvelopeError::Flags(_) | EnvelopeError::Truncated)
+        | MessageError::Inflate(_)) => {
+            Status::client(Code::Internal, text).with_reason(Reason::InvalidMessage).with_cause(error)
+        }
     }
 }
 
@@ -204,4 +219,23 @@ fn check_count(messages: u64, max: u64) -> Result<(), Status> {
 
 fn not_text(error: TextError) -> Status {
     Status::client(Code::Internal, error.to_string()).with_reason(Reason::InvalidMessage)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_message_is_not_told_as_a_large_one() {
+        for (error, code, reason) in [
+            (EnvelopeError::TooLarge { len: 2, max: 1 }.into(), Code::ResourceExhausted, Reason::MessageTooLarge),
+            (InflateError::TooLarge { max: 1 }.into(), Code::ResourceExhausted, Reason::MessageTooLarge),
+            (EnvelopeError::Truncated.into(), Code::Internal, Reason::InvalidMessage),
+            (EnvelopeError::Flags(2).into(), Code::Internal, Reason::InvalidMessage),
+            (MessageError::Encoding("br".to_owned()), Code::Unimplemented, Reason::InvalidMessage),
+        ] {
+            let status = unsound(error);
+            assert_eq!((status.code(), status.reason()), (code, Some(reason)));
+        }
+    }
 }

@@ -27,7 +27,7 @@ impl Socket {
             }
             ReplyEvent::End(Ok(_)) => {
                 let whole = self.messages.end().map_err(bad_message);
-                self.end(whole.as_ref().map(|()| ()));
+                self.end(whole.as_ref().copied());
             }
             ReplyEvent::End(Err(status)) => self.end(Err(&status)),
         }
