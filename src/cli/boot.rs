@@ -107,7 +107,10 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
     let connections = server.connections();
     telemetry.watch_connections(Box::new(move || connections.open()));
     let (snapshot, report) = (schemas.snapshot(), schemas.report());
-    clusters.push(services::cluster(snapshot.clone()));
+    let told = report.clone();
+    let is_ready = move || told.load().readiness().ready;
+    let own = services::cluster(settings, snapshot.clone(), is_ready, drain.clone()).map_err(BootError::config)?;
+    clusters.push(own);
     let told = report.clone();
     telemetry.watch_schemas(Box::new(move || told.load().records()));
 

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::task;
 
-use super::snapshot::{Snapshot, Way};
+use super::{
+    lead::Lead,
+    snapshot::{Snapshot, Way},
+};
 use crate::{
     schema::Files,
     status::{Code, Reason, Status},
@@ -17,6 +20,17 @@ impl Snapshot {
         names.sort_unstable();
         names.dedup();
         names
+    }
+
+    /// The upstream that a service leads to, by its index in the configuration; the gateway itself is behind the last.
+    /// Where several share its calls, it is the one that gets most of those that no condition leads elsewhere.
+    pub fn upstream_of(&self, service: &str) -> Option<usize> {
+        let methods = (0..).zip(self.schema.methods());
+        let known = methods.filter(|(_, method)| method.service == service).filter_map(|(index, _)| self.route(index));
+        let path = format!("/{service}/");
+        let leads = known.chain(self.passing(&path)).flat_map(|route| route.leads.iter().rev());
+        let heaviest = |lead: &Lead| lead.shares.iter().max_by_key(|share| share.weight).map(|share| share.upstream);
+        leads.filter_map(heaviest).next()
     }
 
     /// The files of all upstreams. Made when they are first asked for, beside the workers.

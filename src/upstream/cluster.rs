@@ -131,6 +131,15 @@ impl Cluster {
         }))
     }
 
+    /// A cluster of its own for each endpoint.
+    ///
+    /// # Errors
+    /// As [`Cluster::new`].
+    pub fn each(settings: &Upstream) -> Result<Vec<Arc<Self>>, ClusterError> {
+        let alone = |url: &EndpointUrl| Self::new(&Upstream { endpoints: vec![url.clone()], ..settings.clone() });
+        settings.endpoints.iter().map(alone).collect()
+    }
+
     /// A server in the same process, which speaks HTTP/2 with prior knowledge over each connection that it is dialled.
     pub fn in_memory(name: &str, dial: Dial) -> Arc<Self> {
         let (address, authority) = (Address::InMemory(dial), Authority::from_static("localhost"));

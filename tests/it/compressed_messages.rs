@@ -30,7 +30,7 @@ async fn every_dialect_and_kind_before_a_server_that_compresses() {
             if dialect == Dialect::Sse && kind.requests_stream() {
                 continue;
             }
-            for &via in expect::vias(dialect) {
+            for &via in expect::vias(dialect, kind) {
                 let opening = Opening::new(dialect, kind, via);
                 let mut call = opening.open(&gateway).await;
                 if kind.requests_stream() {

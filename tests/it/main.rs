@@ -23,6 +23,7 @@ mod forms;
 mod grpc;
 mod grpc_web;
 mod harness;
+mod health;
 mod proto;
 
 mod harness_checks;

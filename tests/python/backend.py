@@ -11,6 +11,7 @@ Prints `port N` on standard output once it serves, and one line per cancelled ca
 import argparse
 import base64
 import json
+import sys
 import threading
 from concurrent import futures
 
@@ -241,6 +242,10 @@ def main():
     port = server.add_insecure_port(f"127.0.0.1:{arguments.port}")
     server.start()
     print(f"port {port}", flush=True)
+    # `health NAME STATUS`, as in `health tidegate.test.v1.Echo NOT_SERVING`; the name is `-` for the server as a whole.
+    for line in sys.stdin:
+        _, name, status = line.split()
+        checks.set("" if name == "-" else name, health_pb2.HealthCheckResponse.ServingStatus.Value(status))
     server.wait_for_termination()
 
 

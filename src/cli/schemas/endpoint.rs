@@ -65,8 +65,7 @@ impl Endpoint {
     /// As [`Cluster::new`].
     pub(super) fn all(index: usize, upstream: &Upstream) -> Result<Vec<Self>, ClusterError> {
         let mut all = Vec::with_capacity(upstream.endpoints.len());
-        for url in &upstream.endpoints {
-            let alone = Cluster::new(&Upstream { endpoints: vec![url.clone()], ..upstream.clone() })?;
+        for alone in Cluster::each(upstream)? {
             let Some(connections) = alone.connections().next() else { continue };
             all.push(Self {
                 place: Place { upstream: index, endpoint: all.len() },

@@ -8,9 +8,10 @@ use super::index::Index;
 use crate::schema::{combine::is_same_language, set::import_cycle};
 
 /// Every file imports what it names, and nothing that is not there; no two import each other, as far as that can be; no
-/// two extensions of a message have one number.
+/// two extensions of a message have one number; what stands for `optional` stands behind what is a oneof.
 pub(super) fn mend(mut files: Vec<FileDescriptorProto>) -> Vec<FileDescriptorProto> {
     keep_first_extensions(&mut files);
+    files.iter_mut().flat_map(|file| &mut file.message_type).for_each(put_synthetic_oneofs_last);
     import_what_is_named(&mut files);
     while let Some(cycle) = import_cycle(&files) {
         // A symbol that one upstream has in another file than the next can lead files in a circle.
@@ -32,6 +33,26 @@ fn keep_first_extensions(files: &mut [FileDescriptorProto]) {
     for file in files {
         file.extension.retain(|extension| is_first(extension));
         file.message_type.iter_mut().for_each(|message| of_message(message, &mut is_first));
+    }
+}
+
+/// As linkers want it (descriptor.proto, `proto3_optional`), where a message was joined of one with `optional` fields and
+/// one with a oneof.
+fn put_synthetic_oneofs_last(message: &mut DescriptorProto) {
+    message.nested_type.iter_mut().for_each(put_synthetic_oneofs_last);
+    let is_synthetic = |place: usize| {
+        let own = |field: &&FieldDescriptorProto| field.oneof_index == i32::try_from(place).ok();
+        message.field.iter().find(own).is_some_and(|field| field.proto3_optional == Some(true))
+    };
+    let (last, mut order): (Vec<_>, Vec<_>) = (0..message.oneof_decl.len()).partition(|place| is_synthetic(*place));
+    order.extend(last);
+    if order.is_sorted() {
+        return;
+    }
+    message.oneof_decl = order.iter().filter_map(|place| message.oneof_decl.get(*place).cloned()).collect();
+    for field in &mut message.field {
+        let Some(old) = field.oneof_index.and_then(|index| usize::try_from(index).ok()) else { continue };
+        field.oneof_index = order.iter().position(|place| *place == old).and_then(|place| i32::try_from(place).ok());
     }
 }
 

@@ -236,6 +236,22 @@ fn what_was_imported_for_nothing_but_is_not_there_is_not_imported() {
 }
 
 #[test]
+fn a_oneof_that_one_version_adds_stands_before_what_is_optional_in_another() {
+    let old = "package c; message M { optional int32 o = 1; message N { optional int32 o = 1; } }";
+    let new = "package c; message M { oneof real { string x = 2; } message N { oneof real { string x = 2; } } }";
+    let files = join(&[("a", compile(&[("c.proto", old)])), ("b", compile(&[("c.proto", new)]))]);
+    let pool = link(&fetch(&files, "c.M"));
+    for name in ["c.M", "c.M.N"] {
+        let message = pool.get_message_by_name(name).unwrap();
+        let oneofs: Vec<_> = message
+            .oneofs()
+            .map(|oneof| (oneof.name().to_owned(), oneof.fields().map(|field| field.number()).collect::<Vec<_>>()))
+            .collect();
+        assert_eq!(oneofs, [("real".to_owned(), vec![2]), ("_o".to_owned(), vec![1])], "{name}");
+    }
+}
+
+#[test]
 fn two_options_of_one_number_are_one() {
     let file = |package: &str| {
         format!(

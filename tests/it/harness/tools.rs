@@ -71,7 +71,7 @@ pub async fn finish(mut process: Process) -> Vec<String> {
 
 /// The grpcio backend, with reflection and health.
 pub struct PythonBackend {
-    _process: Process,
+    pub process: Process,
     pub address: SocketAddr,
 }
 
@@ -85,7 +85,7 @@ impl PythonBackend {
         let process = python("backend.py", &[&["--descriptor-set", DESCRIPTOR_SET], args].concat());
         let port = process.stdout.find(|line| line.strip_prefix("port ")?.parse::<u16>().ok()).await;
         let Some(port) = port else { panic!("no backend: {PYTHON}\n{}", process.transcript()) };
-        Self { _process: process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+        Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)) }
     }
 
     pub fn url(&self) -> String {
