@@ -5,6 +5,8 @@
 
 mod body;
 mod config;
+mod connect_end;
+mod connect_get;
 mod deframer;
 mod delimited;
 mod inflate;
@@ -32,6 +34,8 @@ pub(crate) type Target = (&'static str, fn(&[u8]));
 pub(crate) const TARGETS: &[Target] = &[
     ("body", body::run),
     ("config", config::run),
+    ("connect_end", connect_end::run),
+    ("connect_get", connect_get::run),
     ("deframer", deframer::run),
     ("delimited", delimited::run),
     ("inflate", inflate::run),

@@ -130,7 +130,9 @@ fn exposed(reply: &HeaderMap) -> HeaderValue {
 fn is_told_anyway(name: &str) -> bool {
     const SAFE: [&str; 7] =
         ["cache-control", "content-language", "content-length", "content-type", "expires", "last-modified", "pragma"];
-    SAFE.contains(&name) || matches!(name, "set-cookie" | "vary") || name.starts_with("access-control-")
+    SAFE.contains(&name)
+        || matches!(name, "set-cookie" | "vary" | "x-accel-buffering")
+        || name.starts_with("access-control-")
 }
 
 /// Whether a browser sends such a request to another site without asking first (WHATWG Fetch §2.2.2, "CORS-safelisted

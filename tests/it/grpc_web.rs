@@ -108,7 +108,8 @@ async fn each_flush_of_text_is_padded_by_itself() {
     let mut download = conn.begin("POST", DOWN, TEXT, Some(text(&framed(b"")).into())).await;
     let mut call = backend.call().await;
     call.head();
-    assert_eq!(download.head().await.expect("a head").status(), 200);
+    let head = download.head().await.expect("a head");
+    assert_eq!((head.status().as_u16(), &head.headers()["x-accel-buffering"]), (200, &"no".parse().unwrap()));
     for piece in [&b"\0\0\0\0\x07one"[..], b"two", b"!"] {
         call.data(piece);
         // Nothing of it waits for what comes next.

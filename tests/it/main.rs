@@ -17,6 +17,7 @@ mod commands;
 mod compressed_messages;
 mod compression;
 mod config_errors;
+mod connect;
 mod dialects;
 mod encodings;
 mod forms;

@@ -18,7 +18,7 @@ use self::{down::Down, up::Up};
 use super::{
     BodyError, RequestBody,
     record::Record,
-    reply::ReplyBody,
+    reply::{ReplyBody, mark_as_stream},
     request::{Call, Opened},
     sealing::Sealing,
 };
@@ -66,7 +66,11 @@ pub(super) async fn serve<B: RequestBody>(
             HeaderMap::new()
         }
     };
-    Ok(pass.respond(head, request))
+    let mut response = pass.respond(head, request);
+    if framing.ends_within() && opened.route.server_streaming {
+        mark_as_stream(response.headers_mut());
+    }
+    Ok(response)
 }
 
 /// Reads the first bytes of a call's only message.
