@@ -31,7 +31,11 @@ pub(crate) fn run(data: &[u8]) {
     let (coding, room) = (Coding::ALL[usize::from(choice % 3)], 1 + usize::from(choice / 3) * 8);
     let Some((stream, pieces)) = super::pieces(data) else { return };
     let whole = inflate(coding, stream, MAX);
-    assert_eq!(inflate_cut(coding, pieces, room), whole);
+    let cut = inflate_cut(coding, pieces, room);
+    // Brotli may see a fault before the bytes in front of it come out and pass the limit.
+    if !matches!((&cut, &whole), (Err(InflateError::TooLarge { .. }), Err(InflateError::Corrupt(_)))) {
+        assert_eq!(cut, whole);
+    }
     if let Ok(plain) = whole {
         let again = deflate(coding, Levels { gzip: 1, brotli: 1, zstd: 1 }, &plain).expect("there is memory");
         assert_eq!(inflate(coding, &again, MAX), Ok(plain));

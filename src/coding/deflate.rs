@@ -1,5 +1,7 @@
 //! Plain bytes to compressed ones.
 
+use std::cell::Cell;
+
 use brotli::enc::{
     StandardAlloc,
     encode::{BrotliEncoderOperation, BrotliEncoderParameter, BrotliEncoderStateStruct},
@@ -31,11 +33,18 @@ impl Default for Levels {
 #[error("{} could not compress", .0.name())]
 pub struct DeflateError(Coding);
 
-/// How far back a stream's compressor looks, as a power of two: its memory, for as long as the stream lasts.
+/// How far back a stream's compressor looks, as a power of two: most of its memory, for as long as the stream lasts.
 const STREAM_WINDOW_BITS: u8 = 15;
 
-/// The same of what is whole, where it is as long.
+/// Beyond these a stream's tables are several times larger, and save next to nothing of small messages.
+const STREAM_ZSTD_LEVEL_MAX: u8 = 1;
+const STREAM_BROTLI_QUALITY_MAX: u8 = 3;
+
+/// The window of what is whole, where it is as long.
 const WHOLE_WINDOW_BITS: u8 = 18;
+
+/// gzip's only window, as a power of two.
+const GZIP_WINDOW_BITS: u8 = 15;
 
 /// Least room to write into: more than a flush ends with.
 const ROOM_BYTES: usize = 256;
@@ -47,9 +56,12 @@ pub struct Deflater {
 }
 
 enum Engine {
-    Gzip(Compress),
+    /// And its level.
+    Gzip(Compress, u8),
     Zstd(Encoder<'static>),
     Brotli(Box<BrotliEncoderStateStruct<StandardAlloc>>),
+    /// Only while it is dropped.
+    Gone,
 }
 
 /// How far what was pushed has to get.
@@ -66,6 +78,11 @@ impl Deflater {
     /// # Errors
     /// No memory.
     pub fn stream(coding: Coding, levels: Levels) -> Result<Self, DeflateError> {
+        let levels = Levels {
+            gzip: levels.gzip,
+            brotli: levels.brotli.min(STREAM_BROTLI_QUALITY_MAX),
+            zstd: levels.zstd.min(STREAM_ZSTD_LEVEL_MAX),
+        };
         Self::new(coding, levels, STREAM_WINDOW_BITS, None)
     }
 
@@ -80,7 +97,7 @@ impl Deflater {
 
     fn new(coding: Coding, levels: Levels, window_bits: u8, len: Option<usize>) -> Result<Self, DeflateError> {
         let engine = match coding {
-            Coding::Gzip => Engine::Gzip(Compress::new_gzip(Compression::new(levels.gzip.into()), window_bits.min(15))),
+            Coding::Gzip => Engine::gzip(levels.gzip),
             Coding::Zstd => Engine::zstd(levels.zstd.into(), window_bits, len).ok_or(DeflateError(coding))?,
             Coding::Brotli => Engine::brotli(levels.brotli.into(), window_bits, len),
         };
@@ -113,22 +130,54 @@ impl Deflater {
 
     fn run(&mut self, plain: &[u8], until: Until, coded: &mut Vec<u8>) -> Result<(), DeflateError> {
         let done = match &mut self.engine {
-            Engine::Gzip(gzip) => run_gzip(gzip, plain, until, coded),
+            Engine::Gzip(gzip, _) => run_gzip(gzip, plain, until, coded),
             Engine::Zstd(zstd) => run_zstd(zstd, plain, until, coded),
             Engine::Brotli(brotli) => run_brotli(brotli, plain, until, coded),
+            Engine::Gone => None,
         };
         done.ok_or(DeflateError(self.coding))
     }
 }
 
+thread_local! {
+    /// The thread's last ones: their tables cost more to make than a small body does to compress.
+    static GZIP: Cell<Option<(Compress, u8)>> = const { Cell::new(None) };
+    static ZSTD: Cell<Option<Encoder<'static>>> = const { Cell::new(None) };
+}
+
+impl Drop for Deflater {
+    fn drop(&mut self) {
+        // Either fails only while the thread ends.
+        let _ = match std::mem::replace(&mut self.engine, Engine::Gone) {
+            Engine::Gzip(gzip, level) => GZIP.try_with(|kept| kept.set(Some((gzip, level)))),
+            Engine::Zstd(zstd) => ZSTD.try_with(|kept| kept.set(Some(zstd))),
+            Engine::Brotli(_) | Engine::Gone => Ok(()),
+        };
+    }
+}
+
 impl Engine {
+    fn gzip(level: u8) -> Self {
+        let gzip = match GZIP.take().filter(|kept| kept.1 == level) {
+            Some((mut gzip, _)) => {
+                gzip.reset();
+                gzip
+            }
+            None => Compress::new_gzip(Compression::new(level.into()), GZIP_WINDOW_BITS),
+        };
+        Self::Gzip(gzip, level)
+    }
+
     fn zstd(level: i32, window_bits: u8, len: Option<usize>) -> Option<Self> {
-        let mut encoder = Encoder::new(level).ok()?;
-        match len {
-            // Fits its tables to it.
-            Some(len) => encoder.set_pledged_src_size(Some(len as u64)).ok()?,
-            None => encoder.set_parameter(CParameter::WindowLog(window_bits.into())).ok()?,
-        }
+        let mut encoder = match ZSTD.take() {
+            Some(encoder) => encoder,
+            None => Encoder::new(level).ok()?,
+        };
+        encoder.reinit().ok()?;
+        encoder.set_parameter(CParameter::CompressionLevel(level)).ok()?;
+        // Where the length is known, tables and window fit themselves to it.
+        encoder.set_parameter(CParameter::WindowLog(if len.is_some() { 0 } else { window_bits.into() })).ok()?;
+        encoder.set_pledged_src_size(len.map(|len| len as u64)).ok()?;
         Some(Self::Zstd(encoder))
     }
 

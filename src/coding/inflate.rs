@@ -1,5 +1,7 @@
 //! Compressed bytes to plain ones, as they arrive.
 
+use std::cell::Cell;
+
 use brotli::{BrotliDecompressStream, BrotliResult, BrotliState, enc::StandardAlloc};
 use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
@@ -137,6 +139,20 @@ impl Inflater {
     }
 }
 
+thread_local! {
+    /// The thread's last one: it costs more to make than most messages do to inflate.
+    static ZSTD: Cell<Option<Decoder<'static>>> = const { Cell::new(None) };
+}
+
+impl Drop for Inflater {
+    fn drop(&mut self) {
+        if let Engine::Zstd(decoder) = std::mem::replace(&mut self.engine, Engine::Missing) {
+            // Fails only while the thread ends.
+            let _ = ZSTD.try_with(|kept| kept.set(Some(decoder)));
+        }
+    }
+}
+
 impl Engine {
     fn new(coding: Coding) -> Self {
         match coding {
@@ -152,6 +168,11 @@ impl Engine {
     }
 
     fn zstd() -> Option<Self> {
+        if let Some(mut decoder) = ZSTD.take()
+            && decoder.reinit().is_ok()
+        {
+            return Some(Self::Zstd(decoder));
+        }
         let mut decoder = Decoder::new().ok()?;
         decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).ok()?;
         Some(Self::Zstd(decoder))

@@ -251,8 +251,8 @@ pub(super) struct RawRoute {
     /// Accept `?access_token=` as a bearer token, for EventSource and WebSocket in browsers. It is never logged.
     #[serde(default)]
     pub(super) query_token: bool,
-    /// Compress streams too, each piece so that the client can read it at once. A compressor holds 100 to 300 KiB for
-    /// as long as its stream lasts.
+    /// Compress streams too, each piece so that the client can read it at once. A compressor holds up to
+    /// 300 KiB for as long as its stream lasts, and works at zstd's level 1 and brotli's quality 3 at most.
     #[serde(default)]
     pub(super) compress_streams: bool,
 }

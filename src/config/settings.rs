@@ -284,7 +284,11 @@ pub struct Compression {
 
 impl Default for Compression {
     fn default() -> Self {
-        Self { algorithms: Coding::ALL.to_vec(), bytes_min: 1 << 10, levels: Levels::default() }
+        Self {
+            algorithms: vec![Coding::Zstd, Coding::Gzip, Coding::Brotli],
+            bytes_min: 1 << 10,
+            levels: Levels::default(),
+        }
     }
 }
 

@@ -30,14 +30,14 @@ pub(super) enum Decoded<B> {
 pub(super) struct Coded<B> {
     body: B,
     inflater: Inflater,
-    /// Something has arrived: no bytes at all are in no coding.
-    begun: bool,
     /// Arrived, and not inflated yet.
     piece: Bytes,
     /// More may come of what has arrived.
     full: bool,
     /// Others had their turn since the last frame.
     rested: bool,
+    /// Nothing has arrived, and nothing is nothing in every coding.
+    is_empty: bool,
 }
 
 impl<B: RequestBody> Decoded<B> {
@@ -61,10 +61,10 @@ impl<B: RequestBody> Decoded<B> {
         Ok(Self::Coded(Box::new(Coded {
             body,
             inflater,
-            begun: false,
             piece: Bytes::new(),
             full: false,
             rested: false,
+            is_empty: true,
         })))
     }
 }
@@ -103,13 +103,13 @@ impl<B: RequestBody> Coded<B> {
                 match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
                     Some(Ok(frame)) => match frame.into_data() {
                         Ok(data) => {
-                            self.begun |= !data.is_empty();
+                            self.is_empty &= data.is_empty();
                             self.piece = data;
                         }
                         Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
                     },
                     Some(Err(cause)) => return Poll::Ready(Some(Err(cause.into()))),
-                    None if !self.begun => return Poll::Ready(None),
+                    None if self.is_empty => return Poll::Ready(None),
                     None => return Poll::Ready(self.inflater.finish().err().map(|error| Err(error.into()))),
                 }
             } else if !std::mem::replace(&mut self.rested, true) {

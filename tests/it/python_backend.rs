@@ -46,12 +46,14 @@ async fn every_dialect_and_kind_by_reflection_alone() {
 #[tokio::test]
 async fn unmodified_httpx_and_websockets_clients() {
     let backend = PythonBackend::start().await;
-    let gateway = Gateway::start(Config::new().upstream("python", backend.address, "schema: reflection")).await;
+    let streams = "routes:\n  - match: { service: \"\" }\n    compress_streams: true";
+    let config = Config::new().upstream("python", backend.address, "schema: reflection").section(streams);
+    let gateway = Gateway::start(config).await;
     let certificate = gateway.dir().path().join("cert.pem");
     let base = format!("https://localhost:{}", gateway.tls.port());
     let args = ["--base", &base, "--ca", certificate.to_str().expect("UTF-8")];
     let lines = finish(python("web_client.py", &args)).await;
     let checks = lines.iter().filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(checks, 11, "{lines:?}");
+    assert_eq!(checks, 13, "{lines:?}");
     gateway.assert_nothing_internal();
 }

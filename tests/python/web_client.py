@@ -8,10 +8,13 @@ Prints `ok NAME` for each check; the first that fails ends it with a traceback.
 
 import argparse
 import asyncio
+import gzip
 import json
 import ssl
 
+import brotli
 import httpx
+import zstandard
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -68,6 +71,24 @@ def http_body(http):
     assert answer == {"count": 1, "bytes": "2560", "joined": "image/png"}, answer
 
 
+def compression(http):
+    text = "ab" * 2000
+    assert "content-encoding" not in http.get(f"/echo/say/{text}", headers={"accept-encoding": "identity"}).headers
+    zstd = zstandard.ZstdCompressor().compress
+    for coding, compress in [("gzip", gzip.compress), ("br", brotli.compress), ("zstd", zstd)]:
+        headers = {"accept-encoding": coding, "content-encoding": coding, "content-type": "application/json"}
+        answer = http.post("/echo/say", content=compress(json.dumps({"text": text}).encode()), headers=headers)
+        assert (answer.json(), answer.headers["content-encoding"]) == ({"text": text}, coding), answer.headers
+        headers |= {"accept": "application/x-ndjson", "content-type": "application/x-ndjson"}
+        body = compress(b'{"text":"a"}\n{"text":"b"}\n')
+        with http.stream("POST", "/echo/chat", content=body, headers=headers) as answer:
+            lines = [json.loads(line) for line in answer.iter_lines()]
+        assert lines == [{"result": {"text": "a"}}, {"result": {"text": "b"}}], lines
+        assert answer.headers["content-encoding"] == coding, answer.headers
+        refused = http.post("/echo/say", content=body[:-1], headers=headers | {"content-type": "application/json"})
+        assert refused.status_code == 400, refused.text
+
+
 async def websocket(base, tls):
     # Not the library's threaded client: Python's TLS objects do not bear reading and writing at a time.
     def open_socket(path):
@@ -115,7 +136,7 @@ def main():
 
     for name, options in [("http1", {"http2": False}), ("http2", {"http1": False, "http2": True})]:
         with httpx.Client(base_url=arguments.base, verify=tls() or True, timeout=30, **options) as http:
-            for check in (json_kinds, json_refusal, ndjson, sse, http_body):
+            for check in (json_kinds, json_refusal, ndjson, sse, http_body, compression):
                 check(http)
                 print(f"ok {name} {check.__name__}", flush=True)
     asyncio.run(websocket(arguments.base, tls()))
