@@ -9,7 +9,7 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{net::TcpListener, sync::mpsc};
 
-use crate::wire::Messages;
+use crate::{edge::MIRROR, wire::Messages};
 
 /// A call as an upstream sees it.
 #[derive(Debug, Default)]
@@ -56,8 +56,10 @@ async fn answer(
     while let Ok(Some(message)) = messages.next_message() {
         call.messages.push(message);
     }
-    // Only the first call is asked for.
-    let _ = heard.try_send(call);
+    // Only the first call is asked for, and no copy of it.
+    if !call.metadata.contains_key(MIRROR) {
+        let _ = heard.try_send(call);
+    }
     let mut response = Response::new(Empty::new());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     response.headers_mut().insert("grpc-status", HeaderValue::from_static("0"));

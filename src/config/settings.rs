@@ -196,6 +196,12 @@ pub struct Mirror {
     pub per_million: u32,
 }
 
+impl Mirror {
+    pub fn percent(&self) -> f64 {
+        f64::from(self.per_million) / 10_000.0
+    }
+}
+
 /// The longest that a call may last, whatever the client asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timeout {

@@ -8,6 +8,8 @@ use crate::{
     wire::metadata,
 };
 
+/// Marks the copy of a call that another upstream serves.
+pub const MIRROR: HeaderName = HeaderName::from_static("x-tidegate-mirror");
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -146,7 +148,7 @@ fn is_hop_by_hop(name: &HeaderName, headers: &HeaderMap) -> bool {
 }
 
 fn is_forwarded(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-forwarded-") || *name == REQUEST_ID
+    name.as_str().starts_with("x-forwarded-") || *name == REQUEST_ID || *name == MIRROR
 }
 
 /// Adds what the gateway says, and makes sure that what was sent can be read in one way only.
@@ -288,6 +290,8 @@ mod tests {
             ("grpc-metadata-x-tenant", "t2"),
             ("x-forwarded-for", "9.9.9.9"),
             ("x-forwarded-custom", "made up"),
+            ("x-tidegate-mirror", "1"),
+            ("grpc-metadata-x-tidegate-mirror", "1"),
         ];
         let expected = "authorization: Bearer x\ncolor: red\ncookie: a=b\nx-forwarded-for: 127.0.0.1\n\
                         x-forwarded-host: gate.example\nx-forwarded-proto: https\nx-tenant: t1";
@@ -304,7 +308,16 @@ mod tests {
 
     #[test]
     fn no_list_lets_the_protocols_own_names_pass() {
-        let own = ["host", "te", "connection", "grpc-timeout", "content-type", "x-forwarded-proto", "x-request-id"];
+        let own = [
+            "host",
+            "te",
+            "connection",
+            "grpc-timeout",
+            "content-type",
+            "x-forwarded-proto",
+            "x-request-id",
+            "x-tidegate-mirror",
+        ];
         let rules = HeaderRules::new(&own.map(str::to_owned), &own.map(str::to_owned));
         let sent = own.map(|name| (name, "made up"));
         let expected = "x-forwarded-for: 127.0.0.1\nx-forwarded-host: gate.example\nx-forwarded-proto: https";

@@ -16,7 +16,7 @@ pub use client::Client;
 pub use condition::Condition;
 pub use cors::{Cors, OriginCheck, is_unasked};
 pub use deadline::requested_timeout;
-pub use headers::{HeaderRules, response_status};
+pub use headers::{HeaderRules, MIRROR, response_status};
 pub use peer::Peer;
 pub use query::take_parameter;
 pub use request_id::{REQUEST_ID, RequestId, RequestIds};

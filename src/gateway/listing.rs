@@ -118,9 +118,12 @@ impl Snapshot {
             UnknownFields::Ignore => "ignore",
         };
         let cache_control = settings.cache_control.as_ref().map_or("", |value| value.to_str().unwrap_or_default());
+        // Where the mirror lacks the method there is none.
+        let mirror = settings.mirror.as_ref().filter(|_| route.mirror.is_some());
         let upstream_header = lead.header.as_ref().map_or("", |header| header.as_str());
         let mut policy = vec![
             ("upstream_header", upstream_header.to_owned()),
+            ("mirror", mirror.map_or_else(String::new, |mirror| format!("{}:{}%", mirror.upstream, mirror.percent()))),
             ("timeout", timeout),
             ("output", output(settings.output)),
             ("unknown_fields", unknown_fields.to_owned()),

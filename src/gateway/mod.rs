@@ -9,6 +9,7 @@ mod inflate;
 mod lead;
 mod linger;
 mod listing;
+mod mirror;
 mod openapi;
 mod own;
 mod policies;
@@ -85,6 +86,8 @@ struct Worker {
     recorder: Recorder,
     admission: Admission,
     ids: RequestIds,
+    /// For copies of calls.
+    room: mirror::Room,
     drain: Drain,
 }
 
@@ -98,7 +101,15 @@ impl Gateway {
         seed: u64,
     ) -> Self {
         let admission = Admission::new(snapshot.load().limits.calls_per_worker_max);
-        Self(Arc::new(Worker { snapshot, pools, recorder, admission, ids: RequestIds::new(seed), drain }))
+        Self(Arc::new(Worker {
+            snapshot,
+            pools,
+            recorder,
+            admission,
+            ids: RequestIds::new(seed),
+            room: mirror::Room::default(),
+            drain,
+        }))
     }
 
     /// Answers one request; failures are answers too.

@@ -1,13 +1,10 @@
 //! What a snapshot tells the gateway's own services. Knows nothing of how they tell it.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::task;
 
-use super::{
-    lead::Lead,
-    snapshot::{Snapshot, Way},
-};
+use super::snapshot::{Route, Snapshot, Way};
 use crate::{
     schema::Files,
     status::{Code, Reason, Status},
@@ -22,15 +19,28 @@ impl Snapshot {
         names
     }
 
-    /// The upstream that a service leads to, by its index in the configuration; the gateway itself is behind the last.
-    /// Where several share its calls, it is the one that gets most of those that no condition leads elsewhere.
-    pub fn upstream_of(&self, service: &str) -> Option<usize> {
-        let methods = (0..).zip(self.schema.methods());
-        let known = methods.filter(|(_, method)| method.service == service).filter_map(|(index, _)| self.route(index));
-        let path = format!("/{service}/");
-        let leads = known.chain(self.passing(&path)).flat_map(|route| route.leads.iter().rev());
-        let heaviest = |lead: &Lead| lead.shares.iter().max_by_key(|share| share.weight).map(|share| share.upstream);
-        leads.filter_map(heaviest).next()
+    /// The upstreams that calls of a service of the schema may go to, by their indices in the configuration; the gateway
+    /// itself is behind the last. None for what is no such service.
+    pub fn upstreams_of(&self, service: &str) -> Vec<usize> {
+        let methods = (0..).zip(self.schema.methods()).filter(|(_, method)| method.service == service);
+        self.shared_by(methods.filter_map(|(index, _)| self.route(index)))
+    }
+
+    /// The same for a service that no schema knows: it may be there or not.
+    pub fn may_have(&self, service: &str) -> Vec<usize> {
+        self.shared_by(self.passing(&format!("/{service}/")))
+    }
+
+    /// For each way that calls may go, the upstreams that share it.
+    pub fn ways_to_upstreams(&self) -> BTreeSet<Vec<usize>> {
+        let routes = self.ways().map(|way| self.shared_by([way.route]));
+        routes.filter(|shared| !shared.is_empty()).collect()
+    }
+
+    fn shared_by<'r>(&self, routes: impl IntoIterator<Item = &'r Route>) -> Vec<usize> {
+        let shares = routes.into_iter().flat_map(|route| route.leads.iter()).flat_map(|lead| &lead.shares);
+        let upstreams: BTreeSet<_> = shares.filter(|share| share.weight > 0).map(|share| share.upstream).collect();
+        upstreams.into_iter().collect()
     }
 
     /// The files of all upstreams. Made when they are first asked for, beside the workers.

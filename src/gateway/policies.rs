@@ -16,6 +16,14 @@ use crate::{
 pub(super) struct Policy {
     pub(super) settings: RoutePolicy,
     pub(super) headers: HeaderRules,
+    pub(super) mirror: Option<Copied>,
+}
+
+/// Which calls are copied, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Copied {
+    pub(super) upstream: usize,
+    per_million: u32,
 }
 
 /// The configured routes, and the policy of methods that none is for.
@@ -37,7 +45,6 @@ struct Rule<'s> {
     policy: Arc<Policy>,
     /// What is asked beyond the method, and where it leads.
     lead: Lead,
-    mirror: Option<usize>,
 }
 
 /// What holds for the calls of one method.
@@ -48,6 +55,8 @@ pub(super) struct Plan {
     pub(super) policy: Arc<Policy>,
     /// The first that a request fits is its own; the last fits all.
     pub(super) leads: Arc<[Lead]>,
+    /// By upstream: it may have the method.
+    may_have: Vec<bool>,
 }
 
 /// Services that no schema knows, and where they pass through to.
@@ -67,9 +76,8 @@ impl<'s> Policies<'s> {
         let names: Vec<&str> = names.chain([OWN_UPSTREAM]).collect();
         let rule = |(place, rule): (usize, &'s crate::config::RouteRule)| Rule {
             matches: &rule.matches,
-            policy: Arc::new(Policy::new(&rule.policy)),
+            policy: Arc::new(Policy::new(&rule.policy, &names)),
             lead: lead(place, &rule.matches, &rule.policy, &names),
-            mirror: rule.policy.mirror.as_ref().and_then(|mirror| place_of(&mirror.upstream, &names)),
         };
         let rules = settings.routes.iter().enumerate().map(rule).collect();
         let is_unknown: Vec<bool> = schemas.iter().map(|schema| schema.set.is_none()).collect();
@@ -87,7 +95,7 @@ impl<'s> Policies<'s> {
         if method.upstreams == [self.names.len() - 1] {
             // The gateway's own services are the same for everybody.
             let leads = Arc::new([self.only(self.names.len() - 1)]);
-            return Ok(Plan { special: Vec::new(), policy: self.default.clone(), leads });
+            return Ok(Plan { special: Vec::new(), policy: self.default.clone(), leads, may_have: Vec::new() });
         }
         let rules =
             || self.rules.iter().filter(|rule| covers(rule.matches.methods.as_ref(), &method.service, &method.name));
@@ -102,7 +110,8 @@ impl<'s> Policies<'s> {
                 }
             }
         }
-        Ok(Plan { special, policy: policy.clone(), leads: self.leads(rules, method)?.into() })
+        let may_have = (0..self.names.len()).map(|upstream| self.may_have(method, upstream)).collect();
+        Ok(Plan { special, policy: policy.clone(), leads: self.leads(rules, method)?.into(), may_have })
     }
 
     /// Where calls of methods go that no schema knows, in the order in which it is tried.
@@ -151,8 +160,7 @@ impl<'s> Policies<'s> {
     where
         's: 'r,
     {
-        let is_named =
-            |upstream: &usize| rules().any(|rule| rule.mirror == Some(*upstream) || rule.leads_to(*upstream));
+        let is_named = |upstream: &usize| rules().any(|rule| rule.copies_to(*upstream) || rule.leads_to(*upstream));
         let mut own = method.upstreams.iter().copied().filter(|upstream| !is_named(upstream));
         match (own.next(), own.next(), &method.upstreams[..]) {
             (Some(first), Some(second), _) => return Err(Rivals(first, second)),
@@ -171,10 +179,12 @@ impl<'s> Policies<'s> {
     /// Without the upstreams that are known to lack the method.
     fn of_those_that_have(&self, method: &Method, lead: &Lead) -> Lead {
         let mut lead = lead.clone();
-        lead.shares.retain(|share| {
-            method.upstreams.contains(&share.upstream) || self.is_unknown.get(share.upstream) == Some(&true)
-        });
+        lead.shares.retain(|share| self.may_have(method, share.upstream));
         lead
+    }
+
+    fn may_have(&self, method: &Method, upstream: usize) -> bool {
+        method.upstreams.contains(&upstream) || self.is_unknown.get(upstream) == Some(&true)
     }
 
     fn only(&self, upstream: usize) -> Lead {
@@ -183,21 +193,42 @@ impl<'s> Policies<'s> {
     }
 }
 
+impl Plan {
+    /// Who gets copies under a policy: nobody who lacks the method.
+    pub(super) fn mirror(&self, policy: &Policy) -> Option<Copied> {
+        policy.mirror.filter(|mirror| self.may_have.get(mirror.upstream) == Some(&true))
+    }
+}
+
 impl Rule<'_> {
     fn leads_to(&self, upstream: usize) -> bool {
         self.lead.shares.iter().any(|share| share.upstream == upstream)
     }
 
+    fn copies_to(&self, upstream: usize) -> bool {
+        self.policy.mirror.is_some_and(|mirror| mirror.upstream == upstream)
+    }
+
     /// Whether other calls than the rule's do not reach the upstream.
     fn binds(&self, upstream: usize) -> bool {
-        self.mirror == Some(upstream) || self.leads_to(upstream) && !self.matches.hosts.is_empty()
+        self.copies_to(upstream) || self.leads_to(upstream) && !self.matches.hosts.is_empty()
     }
 }
 
 impl Policy {
-    fn new(settings: &RoutePolicy) -> Self {
+    fn new(settings: &RoutePolicy, names: &[&str]) -> Self {
         let headers = HeaderRules::new(&settings.request_headers, &settings.response_headers);
-        Self { settings: settings.clone(), headers }
+        let mirror = settings.mirror.as_ref().and_then(|mirror| {
+            Some(Copied { upstream: place_of(&mirror.upstream, names)?, per_million: mirror.per_million })
+        });
+        Self { settings: settings.clone(), headers, mirror }
+    }
+}
+
+impl Copied {
+    /// Whether a random number is among those that stand for copies.
+    pub(super) fn takes(self, random: u32) -> bool {
+        (u64::from(random) * 1_000_000) >> 32 < u64::from(self.per_million)
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     BodyError, RequestBody, Worker,
     assets::Asset,
+    mirror::{Destination, Mirror},
     openapi::Document,
     record::Record,
     sealing::Sealing,
@@ -30,7 +31,6 @@ use crate::{
     },
     edge::{Client, OriginCheck, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
     status::{Code, Reason, Status},
-    upstream::Pool,
     wire::{self, metadata},
 };
 
@@ -240,11 +240,17 @@ impl<'c> Call<'c> {
         }
     }
 
-    /// This worker's way to the call's upstream.
-    pub(super) fn pool(&self, opened: &Opened<'_>) -> Result<&'c Pool, Status> {
-        self.worker.pools.get(opened.upstream).ok_or_else(|| {
+    /// This worker's way to the call's upstream, and by chance to a mirror.
+    pub(super) fn destination(&self, opened: &Opened<'_>) -> Result<Destination, Status> {
+        let Worker { pools, ids, room, recorder, .. } = self.worker;
+        let pool = pools.get(opened.upstream).cloned().ok_or_else(|| {
             Status::gateway(Code::Internal, "the call's upstream is not there").with_reason(Reason::Internal)
-        })
+        })?;
+        let copied = opened.route.mirror.filter(|mirror| mirror.takes(ids.random()));
+        let mirror = copied.and_then(|mirror| {
+            Some(Mirror { pool: pools.get(mirror.upstream)?.clone(), room: room.clone(), recorder: recorder.clone() })
+        });
+        Ok(Destination { pool, mirror })
     }
 
     /// The envelope of a call's only request message, made of path, query and body.

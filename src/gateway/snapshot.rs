@@ -13,7 +13,7 @@ use super::{
     assets::{Asset, Assets},
     lead::{Lead, Ruled},
     openapi::{Document, OPENAPI_PATH},
-    policies::{Plan, Policies, Policy, Rivals, covers},
+    policies::{Copied, Plan, Policies, Policy, Rivals, covers},
 };
 use crate::{
     codec::{Binding, Codec},
@@ -74,6 +74,7 @@ pub(super) struct Route {
     pub(super) has_schema: bool,
     pub(super) binding: Binding,
     pub(super) policy: Arc<Policy>,
+    pub(super) mirror: Option<Copied>,
     /// None: any request.
     pub(super) condition: Option<Ruled>,
     /// Where the calls go: the first that a request fits is its own.
@@ -384,9 +385,16 @@ struct Builder<'c> {
     /// The gateway has a path of its own.
     describes_itself: bool,
     routes: Vec<Route>,
-    /// What is to take the places of routes under conditions.
-    variants: Vec<(u32, Ruled, Arc<Policy>)>,
+    variants: Vec<Variant>,
     table: TableBuilder,
+}
+
+/// What is to take the place of a route under a condition.
+struct Variant {
+    base: u32,
+    condition: Ruled,
+    policy: Arc<Policy>,
+    mirror: Option<Copied>,
 }
 
 impl Builder<'_> {
@@ -436,7 +444,12 @@ impl Builder<'_> {
 
     fn push(&mut self, method: &SchemaMethod, binding: Binding, plan: &Plan, is_method_path: bool) -> u32 {
         let index = self.next_index();
-        let special = plan.special.iter().map(|(condition, policy)| (index, condition.clone(), policy.clone()));
+        let special = plan.special.iter().map(|(condition, policy)| Variant {
+            base: index,
+            condition: condition.clone(),
+            mirror: plan.mirror(policy),
+            policy: policy.clone(),
+        });
         self.variants.extend(special);
         self.routes.push(Route {
             index,
@@ -449,6 +462,7 @@ impl Builder<'_> {
             has_schema: true,
             binding: binding.with_unknown_fields(plan.policy.settings.unknown_fields),
             policy: plan.policy.clone(),
+            mirror: plan.mirror(&plan.policy),
             condition: None,
             leads: plan.leads.clone(),
             variants: Vec::new(),
@@ -481,6 +495,7 @@ impl Builder<'_> {
                 is_method_path: false,
                 has_schema: false,
                 binding: Binding::whole(empty, empty),
+                mirror: pass.policy.mirror,
                 policy: pass.policy,
                 condition: pass.lead.condition.clone(),
                 leads: [pass.lead].into(),
@@ -493,13 +508,13 @@ impl Builder<'_> {
     }
 
     fn add_variants(&mut self) {
-        for (base, condition, policy) in std::mem::take(&mut self.variants) {
+        for Variant { base, condition, policy, mirror } in std::mem::take(&mut self.variants) {
             let index = self.next_index();
             let Some(route) = self.routes.get_mut(base as usize) else { continue };
             route.variants.push(index);
             let binding = route.binding.clone().with_unknown_fields(policy.settings.unknown_fields);
-            let variant =
-                Route { index, binding, policy, condition: Some(condition), variants: Vec::new(), ..route.clone() };
+            let (condition, variants) = (Some(condition), Vec::new());
+            let variant = Route { index, binding, policy, mirror, condition, variants, ..route.clone() };
             self.routes.push(variant);
         }
     }

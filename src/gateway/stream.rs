@@ -19,6 +19,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
     RequestBody,
+    mirror::{Download, Upload},
     record::Record,
     reply::{Broken, ReplyBody, has_body, mark_as_stream},
     request::{Call, Opened},
@@ -35,7 +36,7 @@ use crate::{
     edge::response_status,
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
-    upstream::{Download, Upload, bad_message},
+    upstream::bad_message,
     wire::Messages,
 };
 
@@ -66,15 +67,15 @@ async fn begin<B: RequestBody>(
     let route = opened.route;
     let mut bound = opened.bind(call)?;
     record.left_out(&bound.take_left_out());
-    let pool = call.pool(&opened)?;
+    let destination = call.destination(&opened)?;
     let (up, replies) = if route.client_streaming && route.binding.takes_body() {
         let kind = BodyKind::of(&call.head.headers, &call.snapshot.codec, &route.binding, true)?;
         let sealing = Sealing::new(call.snapshot, opened.upstream);
-        let (requests, replies) = pool.open(opened.head).await?;
+        let (requests, replies) = destination.open(opened.head).await?;
         (Some(Up::new(call, kind, body, requests, bound, sealing)), replies)
     } else {
         let envelope = call.request_envelope(&opened, &mut bound, body, record).await?;
-        let (mut requests, replies) = pool.open(opened.head).await?;
+        let (mut requests, replies) = destination.open(opened.head).await?;
         send_only(&mut requests, envelope).await;
         (None, replies)
     };

@@ -26,7 +26,8 @@ pub(super) async fn serve<B: RequestBody>(
 ) -> Result<Response<ReplyBody>, Status> {
     let mut bound = opened.bind(call)?;
     let envelope = call.request_envelope(&opened, &mut bound, body, record).await?;
-    let reply = call.pool(&opened)?.unary(opened.head, envelope, call.snapshot.limits.reply_message_bytes_max).await?;
+    let destination = call.destination(&opened)?;
+    let reply = destination.unary(opened.head, envelope, call.snapshot.limits.reply_message_bytes_max).await?;
     whole(call, opened.route, &reply, record)
 }
 

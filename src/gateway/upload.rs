@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
 use super::{
     BodyError, RequestBody,
+    mirror::Upload,
     record::Record,
     request::{Call, broken_body},
     sealing::Sealing,
@@ -23,7 +24,6 @@ use crate::{
     dialect::{BodyKind, DecodeError, FormError, FormReader, RequestDecoder},
     limits::COALESCE_BYTES,
     status::Status,
-    upstream::Upload,
     wire::open_envelope,
 };
 

@@ -14,7 +14,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use super::CallRecord;
+use super::{CallRecord, Mirrored};
 use crate::status::{Code, Origin};
 
 /// All counters of a process.
@@ -39,6 +39,8 @@ pub(super) struct WorkerMeters {
     bytes: [AtomicU64; 2],
     /// By [`Origin`].
     failures: [AtomicU64; 3],
+    /// By [`Mirrored`].
+    mirrored: [AtomicU64; 3],
 }
 
 /// What is counted of one method, by worker.
@@ -133,6 +135,10 @@ impl Meters {
         })
     }
 
+    pub(super) fn mirrored(&self, outcome: Mirrored) -> u64 {
+        self.workers.iter().map(|worker| worker.copies(outcome).load(Relaxed)).sum()
+    }
+
     pub(super) fn failures(&self, origin: Origin) -> u64 {
         self.workers.iter().map(|worker| worker.failures(origin).load(Relaxed)).sum()
     }
@@ -157,6 +163,19 @@ impl WorkerMeters {
 
     pub(super) fn end(&self) {
         self.in_flight.fetch_sub(1, Relaxed);
+    }
+
+    pub(super) fn mirrored(&self, outcome: Mirrored) {
+        self.copies(outcome).fetch_add(1, Relaxed);
+    }
+
+    fn copies(&self, outcome: Mirrored) -> &AtomicU64 {
+        let [sent, dropped, cut] = &self.mirrored;
+        match outcome {
+            Mirrored::Sent => sent,
+            Mirrored::Dropped => dropped,
+            Mirrored::Cut => cut,
+        }
     }
 
     fn failures(&self, origin: Origin) -> &AtomicU64 {

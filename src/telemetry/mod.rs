@@ -77,6 +77,17 @@ struct Worker {
     index: usize,
 }
 
+/// What became of the copy of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mirrored {
+    /// The mirror answered.
+    Sent,
+    /// Not begun: there was no room.
+    Dropped,
+    /// Begun, and not taken whole or not answered in time.
+    Cut,
+}
+
 /// Counts as in flight for as long as it is held.
 pub struct InFlight(Recorder);
 
@@ -174,6 +185,11 @@ impl Recorder {
         self.record_at(record, SystemTime::now);
     }
 
+    /// Counts the copy of a call.
+    pub fn mirrored(&self, outcome: Mirrored) {
+        self.0.own.mirrored(outcome);
+    }
+
     fn record_at(&self, record: &CallRecord<'_>, now: impl FnOnce() -> SystemTime) {
         let Worker { meters, own, access, index } = &*self.0;
         own.call(record);
@@ -249,6 +265,7 @@ mod tests {
             dialect: "sse",
             ..record("demo.Liker/Like", Code::NotFound)
         });
+        two.mirrored(Mirrored::Cut);
         one.call(&CallRecord { dialect: "telnet", ..record("", Code::Unimplemented) });
         let _call = one.call_started();
         telemetry.watch_connections(Box::new(|| 1));
@@ -277,6 +294,8 @@ mod tests {
             "tidegate_call_duration_seconds_count{method=\"demo.Liker/Like\"} 3",
             "tidegate_call_duration_seconds_sum{method=\"demo.Liker/Like\"} 0.0045",
             "tidegate_calls_in_flight 1",
+            "tidegate_mirrored_calls_total{result=\"sent\"} 0",
+            "tidegate_mirrored_calls_total{result=\"cut\"} 1",
             "tidegate_connections 1",
             "tidegate_schema_reloads_total{upstream=\"liker\",result=\"swapped\"} 3",
             "tidegate_schema_reloads_total{upstream=\"liker\",result=\"refused\"} 2",

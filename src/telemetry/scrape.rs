@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 
 use super::{
-    SchemaRecord, Sources,
+    Mirrored, SchemaRecord, Sources,
     access::AccessLog,
     meters::{Meters, MethodMeters},
 };
@@ -47,6 +47,7 @@ impl Collector for Sums {
         unknown_fields(&methods, &mut encoder)?;
         self.failures(&mut encoder)?;
         self.messages(&mut encoder)?;
+        self.mirrored(&mut encoder)?;
         let in_flight = self.meters.in_flight();
         gauge(&mut encoder, "tidegate_calls_in_flight", "Calls that have begun and not ended", in_flight)?;
         if let Some(open) = self.sources.connections.get() {
@@ -74,6 +75,15 @@ impl Sums {
         for (name, origin) in [("client", Origin::Client), ("gateway", Origin::Gateway), ("upstream", Origin::Upstream)]
         {
             count(&mut metric.encode_family(&[("origin", name)])?, self.meters.failures(origin))?;
+        }
+        Ok(())
+    }
+
+    fn mirrored(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Copies of calls for mirrors: answered, for want of room not begun, or cut off";
+        let mut metric = counter(encoder, "tidegate_mirrored_calls", help)?;
+        for (name, outcome) in [("sent", Mirrored::Sent), ("dropped", Mirrored::Dropped), ("cut", Mirrored::Cut)] {
+            count(&mut metric.encode_family(&[("result", name)])?, self.meters.mirrored(outcome))?;
         }
         Ok(())
     }

@@ -14,10 +14,10 @@ use tokio::time::Instant;
 use super::{
     endpoint::Answer,
     files::Contents,
-    report::{EndpointReport, State, UpstreamReport},
+    report::{EndpointReport, RouteReport, State, UpstreamReport},
 };
 use crate::{
-    config::{SchemaSource, Upstream},
+    config::{RouteRule, SchemaSource, Upstream},
     schema::{self, Method, Schema, Source, UpstreamSchema},
     status::Status,
 };
@@ -266,7 +266,7 @@ impl Known {
         self.faults.insert(step, fault);
     }
 
-    pub(super) fn report<'s>(&self, methods: impl Iterator<Item = &'s Method>) -> UpstreamReport {
+    pub(super) fn report<'s>(&self, methods: impl Iterator<Item = &'s Method>, routes: &[RouteRule]) -> UpstreamReport {
         let methods: Vec<_> = methods.map(|method| method.service.as_str()).collect();
         let mut services = methods.clone();
         services.sort_unstable();
@@ -291,6 +291,7 @@ impl Known {
             problems: self.problems(),
             breaking_changes: self.changes.clone(),
             endpoints: self.endpoints.iter().map(Endpoint::report).collect(),
+            routes: RouteReport::all(routes, &self.name),
         }
     }
 

@@ -194,7 +194,8 @@ impl Schemas {
         let snapshot = self.snapshot.load();
         let methods =
             |index: usize| snapshot.schema().methods().iter().filter(move |method| method.upstreams.contains(&index));
-        let upstreams = self.known.iter().enumerate().map(|(index, known)| known.report(methods(index))).collect();
+        let report = |(index, known): (usize, &Known)| known.report(methods(index), &self.settings.routes);
+        let upstreams = self.known.iter().enumerate().map(report).collect();
         self.report.store(Arc::new(Report { upstreams }));
     }
 }

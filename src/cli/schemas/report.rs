@@ -6,6 +6,8 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     admin::Readiness,
+    config::{MethodMatch, Mirror, RouteMatch, RoutePolicy, RouteRule},
+    edge::Condition,
     telemetry::{self, SchemaRecord},
 };
 
@@ -36,6 +38,9 @@ pub(super) struct UpstreamReport {
     pub(super) breaking_changes: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) endpoints: Vec<EndpointReport>,
+    /// The routes of the configuration that name it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) routes: Vec<RouteReport>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -64,6 +69,43 @@ pub(super) struct EndpointReport {
     /// What other endpoints have and it does not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) lacks: Vec<String>,
+}
+
+/// What one route sends to an upstream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct RouteReport {
+    /// Its place under `routes:`.
+    route: usize,
+    /// As `service=demo. host=*.example.com x-tenant=acme`.
+    matches: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mirror_percent: Option<f64>,
+}
+
+impl RouteReport {
+    /// Of all routes that name an upstream.
+    pub(super) fn all(routes: &[RouteRule], upstream: &str) -> Vec<Self> {
+        let report = |(route, rule): (usize, &RouteRule)| {
+            let RoutePolicy { upstreams, mirror, .. } = &rule.policy;
+            let weight = upstreams.iter().find(|(name, _)| name == upstream).map(|(_, weight)| *weight);
+            let mirror = mirror.as_ref().filter(|mirror| mirror.upstream == upstream);
+            let mirror_percent = mirror.map(Mirror::percent);
+            let is_named = weight.is_some() || mirror_percent.is_some();
+            is_named.then(|| Self { route, matches: matches(&rule.matches), weight, mirror_percent })
+        };
+        routes.iter().enumerate().filter_map(report).collect()
+    }
+}
+
+fn matches(matches: &RouteMatch) -> String {
+    let methods = matches.methods.as_ref().map(|methods| match methods {
+        MethodMatch::Method(name) => format!("method={name}"),
+        MethodMatch::ServicePrefix(prefix) => format!("service={prefix}"),
+    });
+    let condition = Condition::of(matches).map(|condition| condition.to_string());
+    methods.into_iter().chain(condition).collect::<Vec<_>>().join(" ")
 }
 
 impl Report {

@@ -52,7 +52,7 @@ pub(super) async fn serve<B: RequestBody>(
         // What is not to be sent on is refused before the upstream hears of it.
         first_piece(call, opened.head.deadline, &mut body, &mut up, record).await?;
     }
-    let halves = call.pool(&opened)?.open(opened.head).await?;
+    let halves = call.destination(&opened)?.open(opened.head).await?;
     let mut pass = Box::new(Pass::new(framing, call.snapshot.clone(), body, up, halves, down, record.take()));
     let head = match poll_fn(|cx| pass.poll_event(cx)).await {
         ReplyEvent::Head(head) => head,

@@ -17,6 +17,7 @@ use crate::{
     dialect::{Ending, Framing},
     gateway::{
         BodyError,
+        mirror::{Download, Upload},
         record::Record,
         reply::{Broken, ReplyBody, mark_as_stream},
         request::broken_body,
@@ -24,7 +25,6 @@ use crate::{
     },
     limits::COALESCE_BYTES,
     status::Status,
-    upstream::{Download, Upload},
 };
 
 /// A call of envelopes while it passes.

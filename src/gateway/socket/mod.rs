@@ -23,6 +23,7 @@ use tokio::{
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
+    mirror::{Destination, Download, Upload},
     record::Record,
     reply::ReplyBody,
     request::{Call, Opened, second_token},
@@ -39,7 +40,6 @@ use crate::{
     },
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
-    upstream::{Download, Pool, Upload},
     wire::Messages,
 };
 
@@ -109,7 +109,7 @@ struct Socket {
     output: OutputSettings,
     bound: Bound,
     sealing: Sealing,
-    pool: Pool,
+    destination: Destination,
     record: Record,
     session: Session,
     /// The only kind of frame that was agreed on.
@@ -147,7 +147,7 @@ impl Socket {
         record: Record,
     ) -> Result<Self, Status> {
         let limits = &call.snapshot.limits;
-        let pool = call.pool(&opened)?.clone();
+        let destination = call.destination(&opened)?;
         let sealing = Sealing::new(call.snapshot, opened.upstream);
         let Opened { route, head, .. } = opened;
         let now = Instant::now();
@@ -168,7 +168,7 @@ impl Socket {
             },
             bound,
             sealing,
-            pool,
+            destination,
             record,
             session: Session::new(rules, timing, now),
             agreed,
@@ -226,8 +226,8 @@ impl Socket {
     /// Begins the call.
     fn start(&mut self) {
         if let Some(head) = self.head.take() {
-            let pool = self.pool.clone();
-            self.opening = Some(Box::pin(async move { pool.open(head).await }));
+            let destination = self.destination.clone();
+            self.opening = Some(Box::pin(async move { destination.open(head).await }));
         }
     }
 

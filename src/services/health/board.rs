@@ -8,7 +8,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use tokio::{sync::watch, time::sleep};
 use tonic::Status;
 
@@ -47,8 +47,8 @@ impl Board {
         [""].into_iter().chain(snapshot.services()).map(str::to_owned).collect()
     }
 
-    pub(super) fn knows(&self, service: &str) -> bool {
-        service.is_empty() || self.snapshot.load().upstream_of(service).is_some()
+    fn knows(&self, service: &str) -> bool {
+        service.is_empty() || !self.snapshot.load().upstreams_of(service).is_empty()
     }
 
     /// What is found of a service from now on, until the receiver is dropped.
@@ -85,31 +85,46 @@ impl Board {
     }
 
     async fn find(&self, service: &str) -> ServingStatus {
-        let upstream = self.snapshot.load().upstream_of(service);
-        let is_serving = match upstream {
-            _ if service.is_empty() => (self.is_ready)() && self.all_are_well().await,
-            None => return ServingStatus::ServiceUnknown,
-            Some(upstream) => self.is_well(upstream, service).await,
+        let snapshot = self.snapshot.load_full();
+        let upstreams = snapshot.upstreams_of(service);
+        let is_serving = if service.is_empty() {
+            (self.is_ready)() && self.is_all_well(&snapshot).await
+        } else if upstreams.is_empty() {
+            return self.ask_for_stranger(snapshot.may_have(service), service).await;
+        } else {
+            any(upstreams.into_iter().map(|upstream| self.is_well(upstream, service))).await
         };
         if is_serving { ServingStatus::Serving } else { ServingStatus::NotServing }
     }
 
-    async fn all_are_well(&self) -> bool {
-        let answers: FuturesUnordered<_> =
-            (0..self.upstreams.len()).map(|upstream| self.is_well(upstream, "")).collect();
-        answers.all(|is_well| async move { is_well }).await
+    /// Every call has an upstream that it may go to.
+    async fn is_all_well(&self, snapshot: &Snapshot) -> bool {
+        let is_well = join_all((0..self.upstreams.len()).map(|upstream| self.is_well(upstream, ""))).await;
+        // The gateway itself is behind the others, and is well.
+        let is_well = |upstream: &usize| is_well.get(*upstream).is_none_or(|is_well| *is_well);
+        snapshot.ways_to_upstreams().iter().all(|shared| shared.iter().any(is_well))
     }
 
     /// An upstream serves as long as one of its endpoints does.
     async fn is_well(&self, upstream: usize, service: &str) -> bool {
-        // The gateway itself is behind the others.
         let Some(endpoints) = self.upstreams.get(upstream) else { return (self.is_ready)() };
-        let answers: FuturesUnordered<_> =
-            endpoints.iter().map(|endpoint| probe::is_serving(endpoint, service)).collect();
-        answers.any(|is_serving| async move { is_serving }).await
+        any(endpoints.iter().map(|endpoint| probe::is_serving(endpoint, service))).await
+    }
+
+    /// Whether there is a service that no schema knows, those tell who may have it.
+    async fn ask_for_stranger(&self, upstreams: Vec<usize>, service: &str) -> ServingStatus {
+        let endpoints = upstreams.iter().filter_map(|upstream| self.upstreams.get(*upstream)).flatten();
+        let answers = join_all(endpoints.map(|endpoint| probe::ask(endpoint, service))).await;
+        let order = [ServingStatus::Serving, ServingStatus::NotServing];
+        order.into_iter().find(|status| answers.contains(status)).unwrap_or(ServingStatus::ServiceUnknown)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, watch::Receiver<Found>>> {
         self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Waits for no more of the answers than are needed.
+async fn any(answers: impl Iterator<Item = impl Future<Output = bool>>) -> bool {
+    answers.collect::<FuturesUnordered<_>>().any(|is_so| async move { is_so }).await
 }

@@ -70,17 +70,13 @@ impl Health for Checks {
 
 impl Checks {
     async fn status(&self, service: &str) -> Result<ServingStatus, Status> {
-        let unknown = || Status::not_found("nothing here serves a service of this name");
-        if !self.board.knows(service) {
-            return Err(unknown());
-        }
         let mut found = self.board.look_at(service)?;
-        let status = tokio::select! {
-            biased;
-            () = self.drain.begun() => ServingStatus::NotServing,
-            found = found.wait_for(Option::is_some) => found.ok().and_then(|found| *found).unwrap_or(ServingStatus::NotServing),
-        };
-        if status == ServingStatus::ServiceUnknown { Err(unknown()) } else { Ok(status) }
+        let status = found.wait_for(Option::is_some).await.ok().and_then(|status| *status);
+        match status.unwrap_or(ServingStatus::NotServing) {
+            ServingStatus::ServiceUnknown => Err(Status::not_found("nothing here serves a service of this name")),
+            _ if self.drain.is_draining() => Ok(ServingStatus::NotServing),
+            status => Ok(status),
+        }
     }
 }
 

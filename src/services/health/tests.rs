@@ -67,16 +67,31 @@ impl Health for Backend {
 /// The checks of a gateway before upstreams `a`, `b`, … with the service `S` in a package of their name.
 fn checks(upstreams: &[&[&Backend]]) -> (Checks, Drain) {
     let names: Vec<String> = ('a'..).take(upstreams.len()).map(String::from).collect();
-    let lines: String = names.iter().map(|name| format!("  {name}: {{ endpoints: [ http://x ] }}\n")).collect();
-    let text = format!("listeners: [ {{ address: 127.0.0.1:0 }} ]\nupstreams:\n{lines}");
-    let schema = |name: &String| {
-        let text = format!("package {name}; message M {{}} service S {{ rpc C(M) returns (M); }}");
-        UpstreamSchema { set: Some(compile(&[(&format!("{name}.proto"), &text)]).into()), ..Default::default() }
+    let upstreams: Vec<_> =
+        names.iter().zip(upstreams).map(|(name, endpoints)| (name.as_str(), Some(name.as_str()), *endpoints)).collect();
+    checks_with(&upstreams, "")
+}
+
+/// Of upstreams by their names, with the service `S` in a package or without a schema.
+fn checks_with(upstreams: &[(&str, Option<&str>, &[&Backend])], routes: &str) -> (Checks, Drain) {
+    let upstream = |(name, package, _): &(&str, Option<&str>, _)| {
+        let schema = if package.is_some() { "reflection" } else { "none" };
+        format!("  {name}: {{ endpoints: [ http://x ], schema: {schema} }}\n")
     };
-    let schemas: Vec<_> = names.iter().map(schema).collect();
+    let lines: String = upstreams.iter().map(upstream).collect();
+    let text = format!("listeners: [ {{ address: 127.0.0.1:0 }} ]\nupstreams:\n{lines}{routes}");
+    let schema = |(_, package, _): &(&str, Option<&str>, _)| UpstreamSchema {
+        set: package.map(|package| {
+            let text = format!("package {package}; message M {{}} service S {{ rpc C(M) returns (M); }}");
+            compile(&[(&format!("{package}.proto"), &text)]).into()
+        }),
+        ..Default::default()
+    };
+    let schemas: Vec<_> = upstreams.iter().map(schema).collect();
     let assets = Arc::new(Assets::load(&[]).unwrap());
     let snapshot = Snapshot::build(&config::parse(&text, "f").unwrap(), &schemas, assets).unwrap();
-    let pools = upstreams.iter().map(|endpoints| endpoints.iter().map(|endpoint| endpoint.pool()).collect()).collect();
+    let pools = |endpoints: &[&Backend]| endpoints.iter().map(|endpoint| endpoint.pool()).collect();
+    let pools = upstreams.iter().map(|(.., endpoints)| pools(endpoints)).collect();
     let drain = Drain::new();
     let board = Board::new(Arc::new(ArcSwap::from_pointee(snapshot)), || true, pools);
     (Checks { board, drain: drain.clone() }, drain)
@@ -136,6 +151,49 @@ async fn an_upstream_needs_one_good_endpoint_and_all_need_every_upstream() {
         sleep(Duration::from_secs(3)).await;
     }
     assert_eq!(checks.status("c.S").await.unwrap_err().code(), tonic::Code::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_upstreams_that_share_a_service_one_is_enough_and_a_mirror_is_nobody() {
+    use ServingStatus::*;
+    let (old, new, mirror) = (Backend::default(), Backend::default(), Backend::default());
+    let routes = "routes:\n  - { match: { service: s }, upstreams: { old: 9, new: 1 }, mirror: { upstream: mirror } }";
+    let upstreams = [("old", Some("s"), &[&old][..]), ("new", Some("s"), &[&new]), ("mirror", None, &[&mirror])];
+    let (checks, _drain) = checks_with(&upstreams, routes);
+    for (says, expected) in [
+        ([Serving, Serving, Serving], Serving),
+        ([Serving, NotServing, NotServing], Serving),
+        ([NotServing, Serving, NotServing], Serving),
+        ([NotServing, NotServing, Serving], NotServing),
+    ] {
+        for (backend, status) in [&old, &new, &mirror].into_iter().zip(says) {
+            ["", "s.S"].iter().for_each(|service| backend.say(service, Ok(status)));
+        }
+        for service in ["", "s.S"] {
+            assert_eq!(checks.status(service).await.unwrap(), expected, "{says:?} {service:?}");
+        }
+        sleep(Duration::from_secs(3)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_there_is_a_service_without_a_schema_those_know_who_may_have_it() {
+    use tonic::Code;
+    let backend = Backend::default();
+    let routes = "routes:\n  - { match: { service: far. }, upstream: far }";
+    let (checks, _drain) = checks_with(&[("far", None, &[&backend])], routes);
+    backend.say("far.Well", Ok(ServingStatus::Serving));
+    backend.say("far.Ill", Ok(ServingStatus::NotServing));
+    backend.say("far.Away", Err(Code::NotFound));
+    for (service, expected) in [
+        ("far.Well", Ok(ServingStatus::Serving)),
+        ("far.Ill", Ok(ServingStatus::NotServing)),
+        ("far.Silent", Ok(ServingStatus::NotServing)),
+        ("far.Away", Err(Code::NotFound)),
+        ("near.Any", Err(Code::NotFound)),
+    ] {
+        assert_eq!(checks.status(service).await.map_err(|status| status.code()), expected, "{service}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

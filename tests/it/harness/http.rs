@@ -112,6 +112,12 @@ impl Conn {
         Self { sender: Sender::H2(sender), driver, via, authority }
     }
 
+    /// Asks for another host than the one that it is connected to.
+    pub fn for_host(mut self, authority: &str) -> Self {
+        authority.clone_into(&mut self.authority);
+        self
+    }
+
     pub fn via(&self) -> Via {
         self.via
     }
