@@ -137,7 +137,7 @@ fn is_of_http(name: &HeaderName) -> bool {
     let name = name.as_str();
     ["sec-", "content-", "connect-", "if-", "access-control-"].iter().any(|prefix| name.starts_with(prefix))
         || matches!(name, "accept" | "accept-charset" | "accept-encoding" | "cache-control" | "dnt" | "expect")
-        || matches!(name, "forwarded" | "origin" | "pragma" | "priority" | "range" | "referer" | "via")
+        || matches!(name, "origin" | "pragma" | "priority" | "range" | "referer" | "via")
         || matches!(name, "x-grpc-web" | "x-user-agent" | "x-request-timeout")
 }
 
@@ -147,8 +147,10 @@ fn is_hop_by_hop(name: &HeaderName, headers: &HeaderMap) -> bool {
     lists.flat_map(|list| list.split(',')).any(|named| named.trim().eq_ignore_ascii_case(name.as_str()))
 }
 
+/// What the gateway itself says of the caller, and RFC 7239's name for the same.
 fn is_forwarded(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-forwarded-") || *name == REQUEST_ID || *name == MIRROR
+    let own = [REQUEST_ID, MIRROR, header::FORWARDED];
+    name.as_str().starts_with("x-forwarded-") || own.contains(name)
 }
 
 /// Adds what the gateway says, and makes sure that what was sent can be read in one way only.

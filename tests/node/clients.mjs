@@ -23,7 +23,6 @@ const variants = {
   'json get': { useBinaryFormat: false, useHttpGet: true },
   'json gzip': { useBinaryFormat: false, sendCompression: compressionGzip, compressMinBytes: 0 },
   gzip: { sendCompression: compressionGzip, compressMinBytes: 0 },
-  identity: { acceptCompression: [] },
 };
 
 /** By a name as `grpc-js tls` or `connect-node grpc-web 1.1 gzip`. */

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, Request, Response};
 use tidegate::wire::Deframer;
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::mpsc, task::JoinSet};
 
@@ -190,10 +190,11 @@ impl RawCall {
         std::future::poll_fn(|cx| stream.poll_capacity(cx)).await?.ok()
     }
 
-    pub fn trailers(&mut self, pairs: &[(&'static str, &str)]) {
+    pub fn trailers(&mut self, pairs: &[(&str, &str)]) {
         let mut trailers = HeaderMap::new();
         for (name, value) in pairs {
-            trailers.append(*name, value.parse().expect("a header value"));
+            let name: HeaderName = name.parse().expect("a header name");
+            trailers.append(name, value.parse().expect("a header value"));
         }
         self.stream().send_trailers(trailers).expect("the stream is open");
     }

@@ -9,7 +9,7 @@ use super::{outcome::Said, tonic};
 use crate::harness::process::Process;
 
 pub enum Caller {
-    Program(Process),
+    Program(Box<Process>),
     Tonic { channel: ::tonic::transport::Channel, allow: Option<oneshot::Sender<()>> },
 }
 
