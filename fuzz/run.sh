@@ -59,7 +59,8 @@ keep() {
     local target=$1 kept=target/kept/$1
     rm -rf "$kept"
     mkdir -p "$kept" "corpus/$target"
-    FUZZ_TARGET=$target "$fuzz" -set_cover_merge=1 -max_len=4096 "$kept" "seeds/$target" "corpus/$target"
+    # By the places that are reached, not how often: an order of magnitude fewer files.
+    FUZZ_TARGET=$target "$fuzz" -set_cover_merge=1 -use_counters=0 -max_len=4096 "$kept" "seeds/$target" "corpus/$target"
     rm -rf "seeds/$target"
     mv "$kept" "seeds/$target"
 }

@@ -47,13 +47,13 @@ pub(super) struct Call<'c> {
 }
 
 /// Where a request's head led.
-#[expect(clippy::large_enum_variant, reason = "the large one is what nearly every request becomes")]
 pub(super) enum Begun<'c> {
     /// Answered by the head alone.
     Answered(Response<()>),
     Asset(&'c Arc<Asset>),
     OpenApi(&'c Document),
-    Call(Opened<'c>),
+    /// Boxed: each step of the call would move it.
+    Call(Box<Opened<'c>>),
 }
 
 /// A call that may go on: its route, its head, and what the URL says of its messages.
@@ -112,7 +112,7 @@ impl<'c> Call<'c> {
         {
             head.metadata.remove(header);
         }
-        Ok(Begun::Call(Opened { route, upstream, head, message, captures, query }))
+        Ok(Begun::Call(Box::new(Opened { route, upstream, head, message, captures, query })))
     }
 
     /// What the route and the dialect together do not allow.

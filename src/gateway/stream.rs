@@ -43,7 +43,7 @@ use crate::{
 /// Opens the call, waits for its first sign, and answers with the rest as a body.
 pub(super) async fn serve<B: RequestBody>(
     call: &Call<'_>,
-    opened: Opened<'_>,
+    opened: Box<Opened<'_>>,
     record: &mut Record,
     body: B,
 ) -> Result<Response<ReplyBody>, Status> {
@@ -60,7 +60,7 @@ pub(super) async fn serve<B: RequestBody>(
 
 async fn begin<B: RequestBody>(
     call: &Call<'_>,
-    opened: Opened<'_>,
+    opened: Box<Opened<'_>>,
     record: &mut Record,
     body: B,
 ) -> Result<Response<ReplyBody>, Status> {
@@ -131,8 +131,7 @@ struct StreamHead {
 /// Sends the only request message there is. A refusal comes as the replies' end.
 async fn send_only(requests: &mut Upload, envelope: Bytes) {
     if poll_fn(|cx| requests.poll_ready(cx)).await == Ok(()) {
-        requests.send(envelope);
-        requests.finish();
+        requests.send_last(envelope);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) async fn serve<B: RequestBody>(
     call: &Call<'_>,
-    opened: Opened<'_>,
+    opened: Box<Opened<'_>>,
     record: &mut Record,
     body: B,
 ) -> Result<Response<ReplyBody>, Status> {

@@ -17,7 +17,6 @@ use h2::{
     Ping, PingPong, SendStream,
     client::{Connection, ResponseFuture, SendRequest},
 };
-use http::Request;
 use tokio::{
     sync::Notify,
     time::{Instant, Sleep, sleep_until},
@@ -42,8 +41,9 @@ pub(super) struct Line {
 pub(super) struct Link {
     /// Index of the endpoint in its cluster.
     pub(super) endpoint: usize,
-    /// None once no call may begin here. While it is there, h2 keeps an idle connection open.
-    sender: Mutex<Option<Sender>>,
+    /// None once no call may begin here. While it is there, h2 keeps an idle connection open. It sends nothing itself, so
+    /// that asking it for errors touches no stream's waker: each call is sent by a clone.
+    sender: Mutex<Option<SendRequest<Bytes>>>,
     /// Invariant: changed upward only under the pool's lock.
     in_flight: AtomicUsize,
     /// What the peer allows (RFC 9113 §5.1.2).
@@ -51,12 +51,6 @@ pub(super) struct Link {
     /// Bytes have arrived since this was last cleared.
     heard: Arc<AtomicBool>,
     line: Arc<Line>,
-}
-
-struct Sender {
-    requests: SendRequest<Bytes>,
-    /// Sends nothing, so that asking it for errors touches no stream's waker.
-    probe: SendRequest<Bytes>,
 }
 
 /// A call that has its stream.
@@ -85,11 +79,10 @@ impl Link {
         pace: Pace,
     ) -> (Arc<Self>, Driver) {
         let Dialed { sender, mut connection, heard } = dialed;
-        let probe = sender.clone();
         let streams_max = connection.max_concurrent_send_streams();
         let link = Arc::new(Self {
             endpoint,
-            sender: Mutex::new(Some(Sender { requests: sender, probe })),
+            sender: Mutex::new(Some(sender)),
             in_flight: AtomicUsize::new(0),
             streams_max: AtomicUsize::new(streams_max),
             heard,
@@ -108,27 +101,20 @@ impl Link {
         self.in_flight() < self.streams_max.load(Ordering::Acquire)
     }
 
-    /// Opens a stream for a call: its HEADERS are sent, not yet its end.
-    pub(super) fn begin(self: &Arc<Self>, call: &Outgoing, endpoint: &Endpoint) -> Result<Begun, BeginError> {
+    /// Opens a stream for a call: its HEADERS are sent, not yet its end. A call that may be sent once is taken only where
+    /// there is one.
+    pub(super) fn begin(self: &Arc<Self>, call: &mut Outgoing, endpoint: &Endpoint) -> Result<Begun, BeginError> {
         let mut sender = lock(&self.sender);
-        let Some(Sender { requests, .. }) = sender.as_mut() else { return Err(BeginError::Retired) };
-        let mut sent = requests.send_request(head(call, endpoint)?, false);
-        if sent.as_ref().is_err_and(is_users) {
-            // h2 refuses one handle two streams that wait to be opened at the peer's limit; a fresh one has none.
-            *requests = requests.clone();
-            sent = requests.send_request(head(call, endpoint)?, false);
-        }
-        match sent {
-            Ok((response, stream)) => {
-                self.in_flight.fetch_add(1, Ordering::AcqRel);
-                Ok(Begun { response, stream, lease: Lease(Arc::clone(self)) })
-            }
-            Err(error) if is_users(&error) => Err(BeginError::Unsendable(unsendable(error))),
-            Err(_) => {
-                *sender = None;
-                Err(BeginError::Retired)
-            }
-        }
+        let ready = sender.as_mut().map(|sender| sender.poll_ready(&mut Context::from_waker(Waker::noop())));
+        let Some((sender, Poll::Ready(Ok(())))) = sender.as_ref().zip(ready) else {
+            *sender = None;
+            return Err(BeginError::Retired);
+        };
+        let request = call.request(endpoint).map_err(|error| BeginError::Unsendable(unsendable(error)))?;
+        let sent = sender.clone().send_request(request, false);
+        let (response, stream) = sent.map_err(|error| BeginError::Unsendable(unsendable(error)))?;
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        Ok(Begun { response, stream, lease: Lease(Arc::clone(self)) })
     }
 
     /// Takes no more calls; those in flight go on, and the connection closes after the last.
@@ -139,7 +125,7 @@ impl Link {
     /// Why no more calls may begin here, where that is so.
     fn retirement(&self) -> Option<h2::Error> {
         let mut context = Context::from_waker(Waker::noop());
-        match lock(&self.sender).as_mut()?.probe.poll_ready(&mut context) {
+        match lock(&self.sender).as_mut()?.poll_ready(&mut context) {
             Poll::Ready(Err(error)) => Some(error),
             Poll::Ready(Ok(())) | Poll::Pending => None,
         }
@@ -158,15 +144,6 @@ impl Drop for Lease {
 /// Never poisoned to any harm: no invariant is broken half-way under these locks.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn head(call: &Outgoing, endpoint: &Endpoint) -> Result<Request<()>, BeginError> {
-    call.request(endpoint).map_err(|error| BeginError::Unsendable(unsendable(error)))
-}
-
-/// True for what h2 refuses to send, whatever the connection.
-fn is_users(error: &h2::Error) -> bool {
-    !error.is_go_away() && !error.is_reset() && !error.is_io()
 }
 
 fn unsendable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Status {

@@ -62,8 +62,8 @@ impl Transport for Pool {
     }
 
     async fn open(&self, head: CallHead) -> Result<(Upload, Download), Status> {
-        let call = request::Outgoing::new(head);
-        let begun = self.0.begin(&call).await?;
+        let mut call = request::Outgoing::new(head, false);
+        let begun = self.0.begin(&mut call).await?;
         Ok(stream::halves(begun, call.deadline))
     }
 }

@@ -72,7 +72,7 @@ impl Shared {
     }
 
     /// A stream for a call, at once where there is one.
-    pub(super) async fn begin(&self, call: &Outgoing) -> Result<Begun, Status> {
+    pub(super) async fn begin(&self, call: &mut Outgoing) -> Result<Begun, Status> {
         if call.is_late() {
             return Err(failure::deadline_exceeded());
         }
@@ -87,7 +87,7 @@ impl Shared {
         Box::pin(self.wait(call)).await
     }
 
-    async fn wait(&self, call: &Outgoing) -> Result<Begun, Status> {
+    async fn wait(&self, call: &mut Outgoing) -> Result<Begun, Status> {
         let mut place = Place::take(&self.line).ok_or_else(|| overloaded(&self.cluster))?;
         let start = Instant::now();
         let mut turn = place.ahead == 0;
@@ -143,7 +143,7 @@ impl Shared {
     }
 
     /// A stream, unless others wait that came first (`turn` is false): for them one is free, or will be.
-    fn try_begin(&self, call: &Outgoing, turn: bool) -> Result<Begun, Hold> {
+    fn try_begin(&self, call: &mut Outgoing, turn: bool) -> Result<Begun, Hold> {
         let mut state = lock(&self.state);
         while let Some(link) = self.choose(&mut state) {
             if !turn {

@@ -1,5 +1,7 @@
 //! The HTTP/2 request of a call (gRPC over HTTP/2, "Requests"). Knows nothing of connections.
 
+use std::mem::take;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version,
     header::{CONTENT_TYPE, TE, USER_AGENT},
@@ -14,16 +16,18 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("CARGO_PKG_VERSION")));
 
-/// A call as it can be sent, and sent again, to any endpoint.
+/// A call as it can be sent to any endpoint.
 pub(super) struct Outgoing {
     path: PathAndQuery,
     /// Everything but what depends on the endpoint and on the time.
     headers: HeaderMap,
+    /// May be sent again: the headers are kept.
+    repeats: bool,
     pub(super) deadline: Option<Instant>,
 }
 
 impl Outgoing {
-    pub(super) fn new(head: CallHead) -> Self {
+    pub(super) fn new(head: CallHead, repeats: bool) -> Self {
         let mut headers = head.metadata;
         headers.insert(TE, TRAILERS);
         headers.insert(CONTENT_TYPE, head.content_type);
@@ -32,7 +36,7 @@ impl Outgoing {
             // Its place: a copy has room for what is there, and no more.
             headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("0n"));
         }
-        Self { path: head.path, headers, deadline: head.deadline }
+        Self { path: head.path, headers, repeats, deadline: head.deadline }
     }
 
     pub(super) fn is_late(&self) -> bool {
@@ -40,7 +44,7 @@ impl Outgoing {
     }
 
     /// The request's head for one endpoint, with the time that is left now.
-    pub(super) fn request(&self, endpoint: &Endpoint) -> Result<Request<()>, http::Error> {
+    pub(super) fn request(&mut self, endpoint: &Endpoint) -> Result<Request<()>, http::Error> {
         let mut parts = Parts::default();
         parts.scheme = Some(endpoint.scheme.clone());
         parts.authority = Some(endpoint.authority.clone());
@@ -49,7 +53,7 @@ impl Outgoing {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_parts(parts)?;
         *request.version_mut() = Version::HTTP_2;
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = if self.repeats { self.headers.clone() } else { take(&mut self.headers) };
         if let Some(deadline) = self.deadline {
             let left = wire::timeout::format(deadline.saturating_duration_since(Instant::now()));
             request.headers_mut().insert(GRPC_TIMEOUT, left);

@@ -32,11 +32,11 @@ pub(super) async fn call(
     envelope: Bytes,
     reply_bytes_max: usize,
 ) -> Result<UnaryReply, Status> {
-    let call = Outgoing::new(head);
+    let mut call = Outgoing::new(head, true);
     let mut expiry = pin!(call.deadline.map(sleep_until));
     let mut retries = 0;
     loop {
-        let Begun { response, mut stream, lease: _lease } = pool.begin(&call).await?;
+        let Begun { response, mut stream, lease: _lease } = pool.begin(&mut call).await?;
         let mut reply = Reply::new(response);
         // Refused only where the stream was reset meanwhile: the reply tells why.
         let _ = stream.send_data(envelope.clone(), true);

@@ -74,7 +74,7 @@ async fn a_mirror_gets_what_the_upstream_gets_in_every_dialect_and_kind() {
             if dialect == Dialect::Sse && kind.requests_stream() {
                 continue;
             }
-            let via = expect::vias(dialect)[0];
+            let via = expect::vias(dialect, kind)[0];
             let mut call = Opening::new(dialect, kind, via).open(&gateway).await;
             if kind.requests_stream() {
                 for text in ["a", "b"] {
@@ -190,7 +190,7 @@ async fn a_mirror_that_reads_nothing_is_cut_off_and_the_stream_goes_on() {
     let (mut backend, mut mirror) = (Backend::start().await, RawBackend::with(builder).await);
     let gateway = start(backend.address, mirror.address, "100").await;
     for dialect in [Dialect::Ndjson, Dialect::Grpc] {
-        let via = expect::vias(dialect)[0];
+        let via = expect::vias(dialect, Kind::Bidi)[0];
         let mut call = Opening::new(dialect, Kind::Bidi, via).open(&gateway).await;
         let mut copy = None;
         for number in 0..2000 {

@@ -32,7 +32,7 @@ use crate::{
 /// Opens the call and answers as soon as the upstream's head is there.
 pub(super) async fn serve<B: RequestBody>(
     call: &Call<'_>,
-    mut opened: Opened<'_>,
+    mut opened: Box<Opened<'_>>,
     framing: Framing,
     record: &mut Record,
     body: B,

@@ -51,7 +51,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<(Upload, Download), Status>> +
 /// Answers the opening handshake; the call then lives in a task of its own.
 pub(super) async fn serve(
     call: &Call<'_>,
-    mut opened: Opened<'_>,
+    mut opened: Box<Opened<'_>>,
     record: &mut Record,
     upgrade: Option<OnUpgrade>,
 ) -> Result<Response<ReplyBody>, Status> {
@@ -141,7 +141,7 @@ struct Socket {
 impl Socket {
     fn new(
         call: &Call<'_>,
-        opened: Opened<'_>,
+        opened: Box<Opened<'_>>,
         bound: Bound,
         subprotocol: Option<Subprotocol>,
         record: Record,
@@ -149,7 +149,7 @@ impl Socket {
         let limits = &call.snapshot.limits;
         let destination = call.destination(&opened)?;
         let sealing = Sealing::new(call.snapshot, opened.upstream);
-        let Opened { route, head, .. } = opened;
+        let Opened { route, head, .. } = *opened;
         let now = Instant::now();
         let rules = Rules { message_bytes_max: limits.request_message_bytes_max, compression: false };
         let timing = Timing { ping: limits.ws_ping, pong_timeout: limits.ws_pong_timeout };
