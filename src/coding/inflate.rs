@@ -97,14 +97,16 @@ impl Inflater {
 
     fn fill(&mut self, input: &mut &[u8], plain: &mut [u8], at: &mut usize) -> Result<(), InflateError> {
         while *at < plain.len() {
+            // No more than may come: where a fault stands behind the limit, it is the limit that is told of.
+            let mut offered = &input[..input.len().min(self.coded_left)];
             if self.stage != Stage::Within {
                 if input.is_empty() {
                     break;
                 }
                 self.begin()?;
+                // libzstd reads a frame that it has whole in another way, and refuses other ones.
+                offered = &offered[..offered.len().min(1)];
             }
-            // No more than may come: where a fault stands behind the limit, it is the limit that is told of.
-            let offered = &input[..input.len().min(self.coded_left)];
             let space = plain.len() - *at;
             let Step { read, written, came_to } = self.engine.step(offered, &mut plain[*at..]);
             *input = &input[read..];

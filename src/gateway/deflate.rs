@@ -71,11 +71,12 @@ impl Call<'_> {
     /// The compressor of a stream, where the route has its streams compressed and the client takes it; the head then
     /// says so.
     pub(super) fn deflate_stream(&self, route: &Route, headers: &mut HeaderMap) -> Option<Deflater> {
-        if !route.policy.settings.compress_streams || !is_worth_it(headers) {
+        let compression = &self.snapshot.compression;
+        let is_wanted = route.policy.settings.compress_streams && !compression.algorithms.is_empty();
+        if !is_wanted || !is_worth_it(headers) {
             return None;
         }
         headers.append(header::VARY, VARY);
-        let compression = &self.snapshot.compression;
         let coding = self.accepted().choose(&compression.algorithms)?;
         let deflater = Deflater::stream(coding, compression.levels).ok()?;
         mark(coding, headers);
@@ -86,17 +87,12 @@ impl Call<'_> {
     pub(super) fn choose_coding(&self, response: &mut Response<ReplyBody>) -> Option<Coding> {
         let compression = &self.snapshot.compression;
         let ReplyBody::Whole(bytes) = response.body() else { return None };
-        let len = bytes.len();
-        let may_be_coded = self.dialect.codes_bodies()
-            && len > 0
-            && !compression.algorithms.is_empty()
-            && response.status() != StatusCode::PARTIAL_CONTENT
-            && is_worth_it(response.headers());
-        if !may_be_coded {
+        if bytes.is_empty() || compression.algorithms.is_empty() || !self.dialect.codes_bodies() {
             return None;
         }
         let accepted = self.accepted();
-        if len < compression.bytes_min && !accepted.refuses_identity() {
+        let is_large = bytes.len() >= compression.bytes_min || accepted.refuses_identity();
+        if !is_large || response.status() == StatusCode::PARTIAL_CONTENT || !is_worth_it(response.headers()) {
             return None;
         }
         response.headers_mut().append(header::VARY, VARY);

@@ -11,7 +11,7 @@ mod document;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 use serde_json::value::to_raw_value;
@@ -57,7 +57,7 @@ pub fn document(schema: &Schema, comments: &Comments, operations: &[Operation]) 
             .map(|name| Tag { name: (*name).to_owned(), description: comments.of(name).map(str::to_owned) })
             .collect(),
         paths,
-        components: Components { schemas: components, responses: BTreeMap::from([("Error", operations::error())]) },
+        components: Components { schemas: components, responses: operations::errors(operations) },
     };
     serde_json::to_vec(&document).map_err(|_| TooLarge)
 }
@@ -116,5 +116,6 @@ their names in the proto files. Query parameters reach into messages of any dept
 themselves would repeat without end are listed once. A body of JSON may also be a form, with fields by the names that \
 query parameters have.
 
-A method is reachable at `/package.Service/Method` too, by POST with the request message as the body. Each path of a \
+A method is reachable at `/package.Service/Method` too, by POST with the request message as the body; a unary method \
+answers there as the Connect protocol has it. Each path of a \
 method can be opened as a WebSocket, which carries a message in each frame.";

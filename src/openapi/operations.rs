@@ -81,7 +81,7 @@ impl<'a> Writer<'a> {
             deprecated: self.is_deprecated(method),
             parameters,
             request_body: self.request_body(rule),
-            responses: Responses { ok: self.reply(rule), default: Reference { to: "#/components/responses/Error" } },
+            responses: Responses { ok: self.reply(rule), default: Reference { to: error_of(rule) } },
         }
     }
 
@@ -211,8 +211,39 @@ fn upload(name: &str, several: bool) -> Schema {
         .described("Fields of the request may stand before it, by their names.")
 }
 
-/// The answer to every call that fails.
-pub(super) fn error() -> Response {
+/// JSON at a unary method's own path is Connect's, and so are its errors.
+fn error_of(rule: &Rule<'_>) -> &'static str {
+    let is_unary = !rule.method.client_streaming && !rule.method.server_streaming;
+    match rule.place.is_none() && is_unary {
+        true => "#/components/responses/ConnectError",
+        false => "#/components/responses/Error",
+    }
+}
+
+/// The answers to calls that fail.
+pub(super) fn errors(operations: &[Operation]) -> BTreeMap<&'static str, Response> {
+    let mut errors = BTreeMap::from([("Error", error(Schema::reference(STATUS)))]);
+    if operations.iter().any(|operation| operation.rule.is_none()) {
+        errors.insert("ConnectError", error(connect_error()));
+    }
+    errors
+}
+
+fn connect_error() -> Schema {
+    let text = || Schema::of(Type::String);
+    let detail = Schema::object([
+        ("type", text().described("The full name of a message.")),
+        ("value", text().described("The message in protobuf, as base64 without padding.")),
+        ("debug", Schema::default().described("The message in JSON, for people to read.")),
+    ]);
+    Schema::object([
+        ("code", text().described("As `not_found`.")),
+        ("message", text()),
+        ("details", Schema::array(detail)),
+    ])
+}
+
+fn error(json: Schema) -> Response {
     let text = || Schema::of(Type::String);
     let problem = Schema::object([
         ("type", text()),
@@ -225,7 +256,7 @@ pub(super) fn error() -> Response {
     Response {
         description: "The call failed.",
         content: Content::from([
-            ("application/json", Schema::reference(STATUS).into()),
+            ("application/json", json.into()),
             ("application/x-protobuf", MediaType::default()),
             ("application/problem+json", problem.described("Where the request asks for it (RFC 9457).").into()),
         ]),

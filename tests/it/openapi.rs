@@ -176,6 +176,7 @@ fn exchanges() -> Vec<Exchange> {
         exchange("Echo_Say", "POST /echo/say", "*/*", json!({ "text": "a", "n": -1, "data": "AQID" })),
         exchange("Echo_Say_2", "GET /echo/say/a?n=7", "*/*", Value::Null),
         exchange("Echo_Bare", "POST /tidegate.test.v1.Echo/Bare", "*/*", json!({ "text": "a" })),
+        exchange("Echo_Bare", "POST /tidegate.test.v1.Echo/Bare", "*/*", json!({ "nope": 1 })),
         exchange("Echo_All", "POST /echo/all", "*/*", all.clone()),
         exchange("Echo_All", "POST /echo/all", "*/*", json!({})),
         exchange("Echo_Down", "GET /echo/down?count=2&text=x", "application/json", Value::Null),
