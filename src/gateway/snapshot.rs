@@ -279,30 +279,33 @@ impl Snapshot {
         if let Some(route) = self.schema.method(path).and_then(|method| self.route(method.0)) {
             let allowed = route.method_path_verbs(dialect);
             return match allowed.contains(&head.method) {
-                true => self.target(route, SmallVec::new(), head).ok_or_else(|| self.not_found(path)),
+                true => self.target(route, SmallVec::new(), head).ok_or_else(|| self.not_found(dialect, path)),
                 false => Err(method_not_allowed(allowed)),
             };
         }
         if dialect == Dialect::Connect {
-            return Err(if self.is_partial { not_found_yet(path) } else { connect::unknown_method(path) });
+            return Err(self.not_found(dialect, path));
         }
         match self.find_rule(dialect, &head.method, path) {
             Found::Route { route, captures } => {
                 let target = self.route(route).and_then(|route| self.target(route, captures, head));
-                target.ok_or_else(|| self.not_found(path))
+                target.ok_or_else(|| self.not_found(dialect, path))
             }
             Found::WrongVerb { allow } => Err(method_not_allowed(&allow)),
             Found::None => match self.assets.get(path) {
                 Some(asset) if Asset::answers(&head.method) => Ok(Target::Asset(asset)),
                 Some(_) => Err(method_not_allowed(&[Method::GET, Method::HEAD])),
-                None => Err(self.not_found(path)),
+                None => Err(self.not_found(dialect, path)),
             },
         }
     }
 
-    fn not_found(&self, path: &str) -> Status {
+    fn not_found(&self, dialect: Dialect, path: &str) -> Status {
         if self.is_partial {
             return not_found_yet(path);
+        }
+        if dialect == Dialect::Connect {
+            return connect::unknown_method(path);
         }
         Status::client(Code::NotFound, format!("nothing is served at {path}")).with_reason(Reason::RouteNotFound)
     }

@@ -42,7 +42,7 @@ async fn routes_are_listed_for_programs() {
         })
     );
     assert_eq!(of("/demo.liker.v1.Liker/ListPosts")["verbs"], serde_json::json!(["GET", "POST"]));
-    assert_eq!(of("/other.*")["dialects"], serde_json::json!(["grpc"]));
+    assert_eq!(of("/other.*")["dialects"], serde_json::json!(["grpc", "grpc-web"]));
 }
 
 #[tokio::test]

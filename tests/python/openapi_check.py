@@ -101,7 +101,8 @@ class Messages:
         elif message["status"] == 200:
             content = operation["responses"]["200"]["content"]
         else:
-            content = self.components["responses"]["Error"]["content"]
+            name = operation["responses"]["default"]["$ref"].rsplit("/", 1)[1]
+            content = self.components["responses"][name]["content"]
         kind = message["type"].split(";")[0]
         if kind not in content and "*/*" not in content:
             yield f"{kind} is not described"
