@@ -23,7 +23,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// Longest silence of a unary request's body before the call is refused.
     pub body_timeout: Duration,
-    /// Deadline of a unary call for which neither the client nor the route sets one.
+    /// The longest that a unary call may last for which the route says nothing, whatever the client asks for.
     pub unary_timeout: Duration,
     /// How long the HTTP status of a stream waits for the first sign of the upstream (PROTOCOLS §4).
     pub stream_head_grace: Duration,

@@ -80,12 +80,6 @@ fn thousandths(text: &str) -> Option<u16> {
     (all <= QUALITY_MAX).then_some(all)
 }
 
-/// Whether a `grpc-accept-encoding` names a coding.
-pub fn grpc_accepts<'v>(values: impl IntoIterator<Item = &'v str>, coding: Coding) -> bool {
-    let mut names = values.into_iter().flat_map(|value| value.split(','));
-    names.any(|name| Coding::parse_grpc(name.trim()) == Some(coding))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,17 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn grpc_lists_have_no_weights_and_no_brotli() {
-        for (values, coding, accepts) in [
-            (&["identity,gzip"][..], Coding::Gzip, true),
-            (&["identity", " gzip , zstd"], Coding::Zstd, true),
-            (&["identity,deflate"], Coding::Gzip, false),
-            (&["br"], Coding::Brotli, false),
-            (&["GZIP"], Coding::Gzip, false),
-            (&[], Coding::Gzip, false),
-        ] {
-            assert_eq!(grpc_accepts(values.iter().copied(), coding), accepts, "{values:?} {coding:?}");
-        }
+    fn what_grpc_peers_are_told_is_what_we_know_for_them() {
         let ours: Vec<_> = GRPC_ACCEPTED.split(',').filter_map(Coding::parse_grpc).collect();
         assert_eq!(ours, Coding::ALL.into_iter().filter(|coding| coding.is_grpc()).collect::<Vec<_>>());
     }

@@ -13,6 +13,10 @@ use super::{Coding, InflateError};
 /// exceed (RFC 9659 §3).
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 
+/// Largest window of brotli, as a power of two: what its encoders use unless they are told otherwise. RFC 7932 has four
+/// times as much, which a few bytes can ask for.
+const BROTLI_WINDOW_BITS_MAX: u8 = 22;
+
 /// gzip's only window, as a power of two.
 const GZIP_WINDOW_BITS: u8 = 15;
 
@@ -103,7 +107,7 @@ impl Inflater {
                 if input.is_empty() {
                     break;
                 }
-                self.begin()?;
+                self.begin(input[0])?;
                 // libzstd reads a frame that it has whole in another way, and refuses other ones.
                 offered = &offered[..offered.len().min(1)];
             }
@@ -132,12 +136,23 @@ impl Inflater {
 
     /// The first bytes, or more of them after an end: another member (RFC 1952 §2.2), another frame (RFC 8878 §3);
     /// brotli has one stream.
-    fn begin(&mut self) -> Result<(), InflateError> {
+    fn begin(&mut self, first: u8) -> Result<(), InflateError> {
+        if self.coding == Coding::Brotli && brotli_window_bits(first) > BROTLI_WINDOW_BITS_MAX {
+            return Err(InflateError::Window(self.coding));
+        }
         if self.stage == Stage::Ended && !self.engine.restart() {
             return Err(InflateError::Trailing(self.coding));
         }
         self.stage = Stage::Within;
         Ok(())
+    }
+}
+
+/// The window that the first byte of a stream asks for, where it is one of the large ones (RFC 7932 §9.1).
+fn brotli_window_bits(first: u8) -> u8 {
+    match (first & 1, first >> 1 & 7) {
+        (1, more @ 1..) => 17 + more,
+        _ => 17,
     }
 }
 

@@ -7,7 +7,7 @@ mod inflate;
 
 use thiserror::Error;
 
-pub use accepted::{Accepted, GRPC_ACCEPTED, HTTP_ACCEPTED, grpc_accepts};
+pub use accepted::{Accepted, GRPC_ACCEPTED, HTTP_ACCEPTED};
 pub use deflate::{DeflateError, Deflater, Levels};
 pub use inflate::Inflater;
 
@@ -58,6 +58,8 @@ pub enum InflateError {
     TooLarge { max: usize },
     #[error("it is not sound {}", .0.name())]
     Corrupt(Coding),
+    #[error("it is no {}, or asks for a larger window than is held for a caller", .0.name())]
+    Window(Coding),
     #[error("bytes follow the end of its {}", .0.name())]
     Trailing(Coding),
     #[error("its {} ends early", .0.name())]

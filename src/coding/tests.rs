@@ -61,6 +61,15 @@ fn the_limit_itself_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
+fn no_few_bytes_have_a_large_window_held_for_them() {
+    // Empty streams (RFC 7932 §9.1, §9.2): windows of 2^16, 2^18, 2^22, 2^23, 2^24 bytes.
+    for (first, fits) in [(0x06, true), (0x33, true), (0x3b, true), (0x3d, false), (0x3f, false)] {
+        let expected = if fits { Ok(Vec::new()) } else { Err(InflateError::Window(Coding::Brotli)) };
+        assert_eq!(inflate(Coding::Brotli, &[first], 10), expected, "{first:#04x}");
+    }
+}
+
+#[test]
 fn what_is_not_whole_and_sound_to_its_last_byte_is_refused() {
     for coding in Coding::ALL {
         let whole = coded(coding, &text(5000));
@@ -74,7 +83,7 @@ fn what_is_not_whole_and_sound_to_its_last_byte_is_refused() {
         let trailing = [&whole[..], b"\0"].concat();
         let outcome = inflate(coding, &trailing, 1 << 20);
         assert!(outcome.is_err_and(|error| !matches!(error, InflateError::TooLarge { .. })), "{coding:?}");
-        let outcome = inflate(coding, b"\xffneither of them", 1 << 20);
+        let outcome = inflate(coding, b"\xf1neither of them", 1 << 20);
         assert_eq!(outcome, Err(InflateError::Corrupt(coding)), "{coding:?}");
     }
     assert_eq!(

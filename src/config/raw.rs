@@ -417,7 +417,7 @@ limits! {
     header_timeout: Period,
     /// Longest silence of a unary request's body.
     body_timeout: Period,
-    /// Deadline of a unary call for which neither the client nor the route sets one.
+    /// The longest that a unary call may last for which the route says nothing, whatever the client asks for.
     unary_timeout: Period,
     /// How long the HTTP status of a stream waits for the first sign of the upstream.
     stream_head_grace: Span,

@@ -40,7 +40,8 @@ impl HeaderRules {
     /// The metadata of a call that came in as plain HTTP.
     ///
     /// # Errors
-    /// A name that no metadata can have, a `-bin` value that is not base64, credentials that are given twice.
+    /// A name that no metadata can have, a value of other bytes than ASCII, a `-bin` value that is not base64, credentials
+    /// that are given twice.
     pub fn request(&self, headers: &HeaderMap, client: &Client<'_>, id: &RequestId) -> Result<HeaderMap, Status> {
         let mut metadata = HeaderMap::with_capacity(8);
         for (name, value) in headers {
@@ -73,7 +74,7 @@ impl HeaderRules {
     /// the HTTP request says of itself.
     ///
     /// # Errors
-    /// A `-bin` value that is not base64, credentials that are given twice.
+    /// A value of other bytes than ASCII, a `-bin` value that is not base64, credentials that are given twice.
     pub fn browser_request(
         &self,
         headers: &HeaderMap,
@@ -82,11 +83,12 @@ impl HeaderRules {
     ) -> Result<HeaderMap, Status> {
         let mut metadata = HeaderMap::with_capacity(headers.len() + 4);
         for (name, value) in headers {
-            let is_own = metadata::is_reserved(name) || is_forwarded(name) || is_of_http(name);
-            if !is_own && !is_hop_by_hop(name, headers) {
-                check_ascii(name, value)?;
+            if !metadata::is_reserved(name) && !is_forwarded(name) && !is_of_http(name) {
                 append(name, name, value, &mut metadata)?;
             }
+        }
+        for name in hop_by_hop(headers) {
+            metadata.remove(name);
         }
         complete(headers, client, id, metadata)
     }
@@ -94,12 +96,13 @@ impl HeaderRules {
     /// The metadata of a call that came in as gRPC: everything that is not the protocol's own.
     ///
     /// # Errors
-    /// A value of other bytes than ASCII (gRPC over HTTP/2, "ASCII-Value").
+    /// A value of other bytes than ASCII, a `-bin` value that is not base64 (gRPC over HTTP/2, "Custom-Metadata"): backends
+    /// that remember headers for a connection let others' calls fail by it too.
     pub fn grpc_request(&self, headers: &HeaderMap, client: &Client<'_>, id: &RequestId) -> Result<HeaderMap, Status> {
         let mut metadata = HeaderMap::with_capacity(headers.len() + 4);
         for (name, value) in headers {
             if !metadata::is_reserved(name) && !is_forwarded(name) || metadata::is_encoding(name) {
-                check_ascii(name, value)?;
+                check(name, value)?;
                 // Compressed messages pass through untouched, and so must what says how they are compressed.
                 metadata.append(name.clone(), value.clone());
             }
@@ -141,10 +144,10 @@ fn is_of_http(name: &HeaderName) -> bool {
         || matches!(name, "x-grpc-web" | "x-user-agent" | "x-request-timeout")
 }
 
-/// Named by `Connection` (RFC 9110 §7.6.1).
-fn is_hop_by_hop(name: &HeaderName, headers: &HeaderMap) -> bool {
+/// What `Connection` names (RFC 9110 §7.6.1).
+fn hop_by_hop(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lists = headers.get_all(header::CONNECTION).iter().filter_map(|list| list.to_str().ok());
-    lists.flat_map(|list| list.split(',')).any(|named| named.trim().eq_ignore_ascii_case(name.as_str()))
+    lists.flat_map(|list| list.split(',')).map(str::trim)
 }
 
 /// What the gateway itself says of the caller, and RFC 7239's name for the same.
@@ -185,13 +188,15 @@ fn forward(headers: &HeaderMap, client: &Client<'_>, id: &RequestId, metadata: &
 
 /// What a trusted proxy says replaces what we saw, but for the list of addresses, which the proxy's own ends.
 fn forward_trusted(headers: &HeaderMap, client: &Client<'_>, metadata: &mut HeaderMap) {
+    // What is not ASCII no proxy says of its own.
+    let said = |name: &HeaderName| headers.get_all(name).into_iter().filter(|value| value.as_bytes().is_ascii());
     for name in headers.keys().filter(|name| name.as_str().starts_with("x-forwarded-")) {
         metadata.remove(name);
-        for value in headers.get_all(name) {
+        for value in said(name) {
             metadata.append(name.clone(), value.clone());
         }
     }
-    let earlier = headers.get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let earlier = said(&FORWARDED_FOR).map(HeaderValue::as_bytes);
     let list: Vec<_> = earlier.chain(client.peer_text.map(HeaderValue::as_bytes)).collect();
     if let Ok(value) = HeaderValue::from_bytes(&list.join(&b", "[..])) {
         metadata.insert(FORWARDED_FOR, value);
@@ -212,16 +217,38 @@ fn join_cookies(metadata: &mut HeaderMap) {
     }
 }
 
+/// A cookie without those that are not ASCII: any script on the domain may have set one, and must not break every call.
+fn ascii_crumbs(cookie: &HeaderValue) -> Option<HeaderValue> {
+    let crumbs = cookie.as_bytes().split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    let kept: Vec<_> = crumbs.filter(|crumb| crumb.is_ascii()).collect();
+    HeaderValue::from_bytes(&kept.join(&b"; "[..])).ok().filter(|cookie| !cookie.is_empty())
+}
+
 /// Appends what a header says as metadata of a name; of a `-bin` name each of its values, written in the one way that
 /// every peer reads (gRPC over HTTP/2, "Binary-Header": values may be joined by commas, and padded).
 fn append(sent: &HeaderName, name: &HeaderName, value: &HeaderValue, metadata: &mut HeaderMap) -> Result<(), Status> {
+    if *name == header::COOKIE && !value.as_bytes().is_ascii() {
+        metadata.extend(ascii_crumbs(value).map(|cookie| (name.clone(), cookie)));
+        return Ok(());
+    }
     if !name.as_str().ends_with("-bin") {
+        check_ascii(sent, value)?;
         metadata.append(name.clone(), value.clone());
         return Ok(());
     }
     for text in value.as_bytes().split(|byte| *byte == b',') {
         let bytes = metadata::decode_binary(text.trim_ascii()).ok_or_else(|| invalid(sent, "expected base64"))?;
         metadata.append(name.clone(), metadata::encode_binary(&bytes));
+    }
+    Ok(())
+}
+
+/// What a gRPC client says passes as it came, where it is metadata at all.
+fn check(name: &HeaderName, value: &HeaderValue) -> Result<(), Status> {
+    check_ascii(name, value)?;
+    let mut values = value.as_bytes().split(|byte| *byte == b',');
+    if name.as_str().ends_with("-bin") && !values.all(|text| metadata::decode_binary(text.trim_ascii()).is_some()) {
+        return Err(invalid(name, "expected base64"));
     }
     Ok(())
 }
@@ -308,6 +335,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_trusted_proxy_passes_on_that_is_not_ascii_goes_no_further() {
+        let mut headers = HeaderMap::new();
+        for name in [FORWARDED_FOR, FORWARDED_HOST] {
+            headers.append(name.clone(), HeaderValue::from_bytes(b"\xff").unwrap());
+            headers.append(name, HeaderValue::from_static("9.9.9.9"));
+        }
+        let client = Client { trusted_peer: true, ..CLIENT };
+        let id = RequestIds::new(1).of(&HeaderMap::new());
+        let metadata = HeaderRules::default().request(&headers, &client, &id).unwrap();
+        let values = |name| metadata.get_all(name).iter().collect::<Vec<_>>();
+        assert_eq!(values(FORWARDED_FOR), ["9.9.9.9, 127.0.0.1"]);
+        assert_eq!(values(FORWARDED_HOST), ["9.9.9.9"]);
+    }
+
+    #[test]
     fn no_list_lets_the_protocols_own_names_pass() {
         let own = [
             "host",
@@ -338,6 +380,53 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_not_ascii_is_refused_but_for_cookies_which_go_without_it() {
+        let rules = HeaderRules::new(&["x-tenant".to_owned()], &[]);
+        let id = RequestIds::new(1).of(&HeaderMap::new());
+        let both =
+            |headers: &HeaderMap| [rules.request(headers, &CLIENT, &id), rules.browser_request(headers, &CLIENT, &id)];
+        for name in ["grpc-metadata-x", "x-tenant", "authorization", "baggage"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_bytes(b"\xff").unwrap());
+            let [plain, browser] = both(&headers).map(|refused| refused.map_err(|status| status.message().to_owned()));
+            let expected = format!("header {name}: expected ASCII; other bytes go by a name in -bin");
+            assert_eq!(plain.unwrap_err(), expected);
+            // Reserved there, and so never metadata.
+            if !name.starts_with("grpc-") {
+                assert_eq!(browser.unwrap_err(), expected);
+            }
+        }
+        for (lines, expected) in [
+            (&[&b"a=\xff"[..]][..], None),
+            (&[b"a=1", b"b=\xff", b"c=3"], Some("a=1; c=3")),
+            (&[b"a=1; b=\xc3\xa4;c=3"], Some("a=1; c=3")),
+        ] {
+            let values = lines.iter().map(|line| HeaderValue::from_bytes(line).unwrap());
+            let headers: HeaderMap = values.map(|value| (header::COOKIE, value)).collect();
+            for passed in both(&headers) {
+                let passed = passed.unwrap();
+                let cookies: Vec<_> = passed.get_all(header::COOKIE).iter().collect();
+                assert_eq!(cookies, expected.into_iter().collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn what_connection_names_is_no_metadata_of_a_browser() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("x-hop", "1"), ("x-kept", "2"), ("x-last", "3"), ("x-last", "4")] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        for list in ["close, , X-Hop,", "not a name, x-last"] {
+            headers.append(header::CONNECTION, HeaderValue::from_static(list));
+        }
+        let id = RequestIds::new(1).of(&HeaderMap::new());
+        let metadata = HeaderRules::default().browser_request(&headers, &CLIENT, &id).unwrap();
+        let passed: Vec<_> = ["x-hop", "x-kept", "x-last"].into_iter().filter(|x| metadata.contains_key(*x)).collect();
+        assert_eq!(passed, ["x-kept"]);
+    }
+
+    #[test]
     fn a_binary_value_is_passed_as_every_peer_reads_it() {
         for (value, expected) in
             [("AAE=", "k-bin: AAE"), ("AAE", "k-bin: AAE"), ("AA==, AQ", "k-bin: AA\nk-bin: AQ"), ("", "k-bin: ")]
@@ -345,6 +434,16 @@ mod tests {
             let passed = metadata(&HeaderRules::default(), &CLIENT, &[("grpc-metadata-k-bin", value)]).unwrap();
             assert!(passed.starts_with(&format!("{expected}\nx-")), "{value}: {passed}");
         }
+    }
+
+    #[test]
+    fn a_grpc_clients_binary_values_are_base64_too() {
+        let request = |value: &'static str| {
+            let sent = HeaderMap::from_iter([(HeaderName::from_static("k-bin"), HeaderValue::from_static(value))]);
+            HeaderRules::default().grpc_request(&sent, &CLIENT, &RequestIds::new(1).of(&HeaderMap::new()))
+        };
+        assert_eq!(request("AA==, AQ").unwrap()["k-bin"], "AA==, AQ");
+        assert_eq!(request("*").unwrap_err().message(), "header k-bin: expected base64");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Replies in a content coding, where the client takes one and it is worth it (RFC 9110 §8.4, §12.5.3).
 
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
@@ -23,11 +25,22 @@ pub struct Deflating {
     plain: Bytes,
     /// None after the end.
     deflater: Option<Deflater>,
+    /// Others had their turn since the last piece.
+    rested: bool,
 }
 
 impl Deflating {
-    /// The next piece; none after the last.
-    pub(super) fn next(&mut self) -> Option<Result<Bytes, DeflateError>> {
+    /// The next piece, when others had their turn; none after the last.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, DeflateError>>> {
+        if !std::mem::replace(&mut self.rested, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.rested = false;
+        Poll::Ready(self.next())
+    }
+
+    fn next(&mut self) -> Option<Result<Bytes, DeflateError>> {
         self.deflater.as_ref()?;
         let mut coded = Vec::new();
         // The first pieces may vanish into the compressor's window.
@@ -57,7 +70,7 @@ impl Call<'_> {
             deflate(coding, levels, plain).map(|coded| ReplyBody::Whole(coded.into()))
         } else {
             let deflater = Deflater::whole(coding, levels, plain.len());
-            let deflating = |deflater| Deflating { plain: plain.clone(), deflater: Some(deflater) };
+            let deflating = |deflater| Deflating { plain: plain.clone(), deflater: Some(deflater), rested: true };
             deflater.map(|deflater| ReplyBody::Deflating(Box::new(deflating(deflater))))
         };
         // Without memory to compress in it goes as it is.
@@ -95,7 +108,10 @@ impl Call<'_> {
         if !is_large || response.status() == StatusCode::PARTIAL_CONTENT || !is_worth_it(response.headers()) {
             return None;
         }
-        response.headers_mut().append(header::VARY, VARY);
+        // A file whose coding was chosen already has said so.
+        if !response.headers().get_all(header::VARY).iter().any(|value| value == VARY) {
+            response.headers_mut().append(header::VARY, VARY);
+        }
         accepted.choose(&compression.algorithms)
     }
 

@@ -4,7 +4,7 @@
 //! them to both.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::pin,
     sync::{
         Arc,
@@ -33,6 +33,8 @@ use crate::{
 const COPIES_MAX: usize = 256;
 /// Most bytes of messages that wait for mirrors on one worker.
 const COPY_BYTES_MAX: usize = 16 << 20;
+/// Most of them that wait for one copy, which may be stuck and must leave the others room. A single piece may be larger.
+const SHARE_BYTES_MAX: usize = COPY_BYTES_MAX / 8;
 /// Most pieces of one call that wait for its mirror.
 const PIECES_MAX: usize = 1024;
 /// How long a mirror may go on when the call has ended: it may be a little slower.
@@ -128,7 +130,9 @@ impl Replies for Download {
 /// What is to be sent to a mirror. Dropped before [`Copy::finish`], it cuts the copy off.
 struct Copy {
     pieces: mpsc::Sender<Piece>,
-    room: Room,
+    /// Dropped unused, it ends the copy's task wherever that waits.
+    whole: oneshot::Sender<()>,
+    share: Arc<Share>,
 }
 
 enum Piece {
@@ -137,14 +141,22 @@ enum Piece {
 }
 
 impl Copy {
+    fn new(room: Room) -> (Self, mpsc::Receiver<Piece>, oneshot::Receiver<()>) {
+        let (pieces, taken) = mpsc::channel(PIECES_MAX);
+        let (whole, is_whole) = oneshot::channel();
+        (Self { pieces, whole, share: Arc::new(Share { room, bytes: AtomicUsize::new(0) }) }, taken, is_whole)
+    }
+
     /// False where there is no room.
     fn send(&mut self, bytes: &Bytes) -> bool {
-        self.room.hold(bytes.clone()).is_some_and(|held| self.pieces.try_send(Piece::Data(held)).is_ok())
+        self.share.hold(bytes.clone()).is_some_and(|held| self.pieces.try_send(Piece::Data(held)).is_ok())
     }
 
     fn finish(self) {
         // Without room for it the copy is cut off.
-        let _ = self.pieces.try_send(Piece::Finish);
+        if self.pieces.try_send(Piece::Finish).is_ok() {
+            let _ = self.whole.send(());
+        }
     }
 }
 
@@ -157,18 +169,27 @@ impl Mirror {
         };
         let mut head = head.clone();
         head.metadata.insert(MIRROR, HeaderValue::from_static("1"));
-        let (sender, pieces) = mpsc::channel(PIECES_MAX);
+        let (to_send, pieces, whole) = Copy::new(self.room.clone());
         let (ended, end) = oneshot::channel();
         let (pool, recorder) = (self.pool.clone(), self.recorder.clone());
         tokio::spawn(async move {
             let _place = place;
-            let outcome = tokio::select! {
-                outcome = copy(&pool, head, pieces) => outcome,
-                () = async { let _ = end.await; sleep(LINGER).await } => Mirrored::Cut,
-            };
-            recorder.mirrored(outcome);
+            recorder.mirrored(timely(copy(&pool, head, pieces), whole, end).await);
         });
-        Some((Copy { pieces: sender, room: self.room.clone() }, ended))
+        Some((to_send, ended))
+    }
+}
+
+/// A copy's outcome, or that it was cut off: before it was whole, or because the call has long ended.
+async fn timely(
+    copy: impl Future<Output = Mirrored>,
+    whole: oneshot::Receiver<()>,
+    end: oneshot::Receiver<()>,
+) -> Mirrored {
+    tokio::select! {
+        outcome = copy => outcome,
+        Err(_) = whole => Mirrored::Cut,
+        () = async { let _ = end.await; sleep(LINGER).await } => Mirrored::Cut,
     }
 }
 
@@ -218,11 +239,22 @@ impl Room {
         let place = Place(self.clone());
         (self.0.copies.fetch_add(1, Ordering::Relaxed) < COPIES_MAX).then_some(place)
     }
+}
 
-    fn hold(&self, bytes: Bytes) -> Option<Held> {
-        let before = self.0.bytes.fetch_add(bytes.len(), Ordering::Relaxed);
-        let held = Held { bytes, room: self.clone() };
-        (before + held.bytes.len() <= COPY_BYTES_MAX).then_some(held)
+/// What one copy takes of the room.
+struct Share {
+    room: Room,
+    bytes: AtomicUsize,
+}
+
+impl Share {
+    fn hold(self: &Arc<Self>, bytes: Bytes) -> Option<Held> {
+        let len = bytes.len();
+        let own = self.bytes.fetch_add(len, Ordering::Relaxed);
+        let all = self.room.0.bytes.fetch_add(len, Ordering::Relaxed);
+        let held = Held { bytes, share: self.clone() };
+        let fits = (own == 0 || own + len <= SHARE_BYTES_MAX) && all + len <= COPY_BYTES_MAX;
+        fits.then_some(held)
     }
 }
 
@@ -238,17 +270,22 @@ impl Drop for Place {
 /// Bytes that wait.
 struct Held {
     bytes: Bytes,
-    room: Room,
+    share: Arc<Share>,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.room.0.bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        self.share.bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+        self.share.room.0.bytes.fetch_sub(self.bytes.len(), Ordering::Relaxed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
+    use tokio::time::Instant;
+
     use super::*;
 
     #[test]
@@ -260,23 +297,53 @@ mod tests {
         drop(places);
         assert!(room.enter().is_some());
 
+        let copies = [0; 3].map(|_| Copy::new(room.clone()).0);
+        let hold = |copy: usize, bytes: &Bytes| copies[copy].share.hold(bytes.clone());
         let half = Bytes::from(vec![0; COPY_BYTES_MAX / 2]);
-        let halves = [room.hold(half.clone()), room.hold(half.clone())];
+        let halves = [hold(0, &half), hold(1, &half)];
         assert!(halves.iter().all(Option::is_some));
-        assert!(room.hold(Bytes::from_static(b"x")).is_none());
+        assert!(hold(2, &Bytes::from_static(b"x")).is_none());
         drop(halves);
-        assert!(room.hold(half).is_some());
+        assert!(hold(2, &half).is_some());
+    }
+
+    #[test]
+    fn a_copy_that_is_stuck_leaves_the_others_room() {
+        let room = Room::default();
+        let (stuck, other) = (Copy::new(room.clone()).0, Copy::new(room.clone()).0);
+        let piece = Bytes::from(vec![0; 64 << 10]);
+        let held: Vec<_> = (0..1000).map_while(|_| stuck.share.hold(piece.clone())).collect();
+        assert_eq!(held.len() * piece.len(), SHARE_BYTES_MAX);
+        assert!(other.share.hold(piece.clone()).is_some());
+        drop(held);
+        assert!(stuck.share.hold(piece).is_some());
+        assert_eq!(room.0.bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_copy_that_is_cut_off_ends_at_once_wherever_it_waits() {
+        for (is_whole, lasts) in [(false, Duration::ZERO), (true, LINGER)] {
+            let (copy, _pieces, whole) = Copy::new(Room::default());
+            let (ended, end) = oneshot::channel();
+            match is_whole {
+                true => copy.finish(),
+                false => drop(copy),
+            }
+            drop(ended);
+            let start = Instant::now();
+            assert_eq!(timely(pending(), whole, end).await, Mirrored::Cut);
+            assert_eq!(start.elapsed(), lasts, "{is_whole}");
+        }
     }
 
     #[test]
     fn a_copy_whose_mirror_takes_nothing_has_no_more_room_at_last() {
-        let (pieces, mut taken) = mpsc::channel(PIECES_MAX);
-        let mut copy = Copy { pieces, room: Room::default() };
+        let (mut copy, mut taken, _whole) = Copy::new(Room::default());
         let sent = (0..PIECES_MAX + 1).take_while(|_| copy.send(&Bytes::from_static(b"x"))).count();
         assert_eq!(sent, PIECES_MAX);
         // What found no room is not counted either.
-        assert_eq!(copy.room.0.bytes.load(Ordering::Relaxed), PIECES_MAX);
+        assert_eq!(copy.share.room.0.bytes.load(Ordering::Relaxed), PIECES_MAX);
         while taken.try_recv().is_ok() {}
-        assert_eq!(copy.room.0.bytes.load(Ordering::Relaxed), 0);
+        assert_eq!(copy.share.room.0.bytes.load(Ordering::Relaxed), 0);
     }
 }

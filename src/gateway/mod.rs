@@ -206,6 +206,7 @@ impl Worker {
 fn reject(call: &Call<'_>, route: Option<&Route>, record: &mut Record, status: &Status) -> Response<ReplyBody> {
     let mut response = dialect::refuse(call.dialect, call.head, status, &call.snapshot.codec);
     if let Some(route) = route.filter(|_| !call.dialect.is_rpc()) {
+        route.policy.headers.response(status.lead(), response.headers_mut());
         route.policy.headers.response(status.trailers(), response.headers_mut());
     }
     record.warn(response.headers_mut());

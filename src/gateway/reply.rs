@@ -66,7 +66,9 @@ impl Body for ReplyBody {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Stream(pump) => pump.poll_frame(cx),
-            Self::Deflating(body) => Poll::Ready(body.next().map(|piece| piece.map(Frame::data).map_err(|_| Broken))),
+            Self::Deflating(body) => {
+                body.poll_next(cx).map(|next| next.map(|piece| piece.map(Frame::data).map_err(|_| Broken)))
+            }
             Self::Pass(pass) => pass.poll_frame(cx),
         }
     }

@@ -147,6 +147,8 @@ pub struct Pump {
     record: Record,
     /// Written and not yet handed on; at most one frame's worth and one message more.
     out: Vec<u8>,
+    /// Whole messages may have arrived that are not written yet.
+    holds_more: bool,
     /// An event that arrived while the head was waited for.
     held: Option<ReplyEvent>,
     ended: Option<End>,
@@ -184,6 +186,7 @@ impl Pump {
             route: route.index,
             record,
             out: Vec::new(),
+            holds_more: false,
             held: None,
             ended: None,
             breaking: false,
@@ -336,6 +339,12 @@ impl Pump {
             self.step(ReplyEvent::End(Err(status)));
         }
         while self.ended.is_none() && self.out.len() < COALESCE_BYTES {
+            if self.holds_more {
+                if let Err(status) = self.write_messages() {
+                    self.step(ReplyEvent::End(Err(status)));
+                }
+                continue;
+            }
             let event = match self.held.take() {
                 Some(event) => event,
                 None => match self.poll_reply(cx) {
@@ -376,8 +385,13 @@ impl Pump {
     fn write_messages(&mut self) -> Result<(), Status> {
         let snapshot = self.snapshot.clone();
         let route = snapshot.route_of(self.route)?;
+        self.holds_more = false;
         while let Some(message) = self.messages.next_message().map_err(bad_message)? {
             self.message(route, &message)?;
+            if self.out.len() >= COALESCE_BYTES {
+                self.holds_more = true;
+                break;
+            }
         }
         Ok(())
     }

@@ -38,6 +38,8 @@ struct Inner {
     details: Vec<Detail>,
     /// The upstream's `grpc-status-details-bin`, decoded: passes unchanged.
     details_bin: Option<Bytes>,
+    /// The upstream's initial metadata, where no reply has begun with it.
+    lead: HeaderMap,
     /// The upstream's trailing metadata.
     trailers: HeaderMap,
     retry_after: Option<Duration>,
@@ -69,6 +71,7 @@ impl Status {
             headers: HeaderMap::new(),
             details: Vec::new(),
             details_bin: None,
+            lead: HeaderMap::new(),
             trailers: HeaderMap::new(),
             retry_after: None,
             cause: None,
@@ -118,6 +121,13 @@ impl Status {
         self
     }
 
+    /// The upstream's initial metadata: it answered before it failed.
+    #[must_use]
+    pub fn with_lead(mut self, metadata: HeaderMap) -> Self {
+        self.0.lead = metadata;
+        self
+    }
+
     /// The upstream's trailers, with the serialized `google.rpc.Status` of `grpc-status-details-bin` where there is one.
     #[must_use]
     pub fn with_trailers(mut self, trailers: HeaderMap, details_bin: Option<Bytes>) -> Self {
@@ -146,6 +156,11 @@ impl Status {
     /// Headers for an HTTP answer.
     pub fn headers(&self) -> &HeaderMap {
         &self.0.headers
+    }
+
+    /// The upstream's initial metadata, where no reply has begun with it.
+    pub fn lead(&self) -> &HeaderMap {
+        &self.0.lead
     }
 
     /// The upstream's trailing metadata.

@@ -63,7 +63,7 @@ async fn collect(
             }
             ReplyEvent::Data(piece) => collected.push(piece)?,
             ReplyEvent::End(Ok(trailers)) => return collected.end(trailers),
-            ReplyEvent::End(Err(status)) => return Err(timely(status, deadline)),
+            ReplyEvent::End(Err(status)) => return Err(timely(status, deadline).with_lead(collected.head)),
         }
     }
 }

@@ -102,6 +102,32 @@ fn grpc_head(encoding: &str) -> http::Response<()> {
     head.body(()).unwrap()
 }
 
+/// All at once they would be 64 MiB and more.
+#[tokio::test]
+async fn a_few_bytes_that_stand_for_very_many_are_written_as_they_are_taken() {
+    const MESSAGES: usize = 64;
+    const GROWTH_BYTES_MAX: u64 = 48 << 20;
+    let mut backend = RawBackend::start().await;
+    let lines = format!("schema: {{ descriptor_set: {DESCRIPTOR_SET:?} }}");
+    let gateway = Gateway::start(Config::new().upstream("raw", backend.address, &lines)).await;
+    let many = Bytes::from(reply(Coding::Zstd, &"a".repeat(1 << 20)).repeat(MESSAGES));
+    assert!(many.len() < 16 << 10, "one frame");
+    let before = gateway.process.rss_bytes();
+    for (dialect, via) in [(Dialect::Ndjson, Via::H1), (Dialect::GrpcJson, Via::H2c), (Dialect::WebSocket, Via::H1)] {
+        let mut call = Opening::new(dialect, Kind::ServerStream, via).open(&gateway).await;
+        let mut upstream = backend.call().await;
+        upstream.answer(grpc_head("zstd"), false);
+        upstream.data(many.clone());
+        upstream.trailers(&[("grpc-status", "0")]);
+        assert_eq!(call.message().await["text"].as_str().map(str::len), Some(1 << 20), "{dialect:?}");
+        let growth = gateway.process.rss_bytes().saturating_sub(before);
+        assert!(growth < GROWTH_BYTES_MAX, "{dialect:?}: {growth} bytes");
+        let (rest, end) = call.rest().await;
+        assert_eq!((rest.len(), end.code), (MESSAGES - 1, Some(0)), "{dialect:?}");
+    }
+    gateway.assert_nothing_internal();
+}
+
 #[tokio::test]
 async fn what_an_upstream_compresses_wrongly_ends_that_call_alone() {
     let mut backend = RawBackend::start().await;

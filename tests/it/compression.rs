@@ -119,7 +119,7 @@ async fn what_is_not_sound_or_not_known_is_refused_in_the_callers_tongue() {
             ("gzip", &cut, 400, "INVALID_MESSAGE", "its gzip ends early"),
             ("gzip", &trailing, 400, "INVALID_MESSAGE", "its gzip ends early"),
             ("gzip", &spoiled, 400, "INVALID_MESSAGE", "it is not sound gzip"),
-            ("br", &gzip, 400, "INVALID_MESSAGE", "it is not sound br"),
+            ("br", &gzip, 400, "INVALID_MESSAGE", "it is no br"),
             ("zstd", &gzip, 400, "INVALID_MESSAGE", "it is not sound zstd"),
         ] {
             for target in ["/echo/say", "/echo/up"] {

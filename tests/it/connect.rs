@@ -272,6 +272,29 @@ async fn metadata_passes_both_ways_but_for_what_is_of_http() {
 }
 
 #[tokio::test]
+async fn initial_metadata_come_back_with_an_error_too() {
+    let mut backend = RawBackend::start().await;
+    let gateway = Gateway::start(Config::to(backend.address)).await;
+    let mut conn = gateway.connect(Via::H1).await;
+    let connect = [("x-lead", &["1"][..]), ("set-cookie", &["a=b"]), ("trailer-x-trail", &["2"])];
+    let rest = [("x-lead", &[][..]), ("set-cookie", &["a=b", "c=d"]), ("trailer-x-trail", &[])];
+    for (target, expected) in [("/tidegate.test.v1.Echo/Bare", connect), ("/echo/say", rest)] {
+        let exchange = conn.whole("POST", target, &[JSON], Some("{}".into()));
+        let serve = async {
+            let mut call = backend.call().await;
+            let head = Response::builder().header("content-type", "application/grpc").header("x-lead", "1");
+            call.answer(head.header("set-cookie", "a=b").body(()).unwrap(), false);
+            call.trailers(&[("grpc-status", "5"), ("x-trail", "2"), ("set-cookie", "c=d")]);
+        };
+        let (answer, ()) = tokio::join!(exchange, serve);
+        assert_eq!(answer.status, 404, "{answer:?}");
+        for (name, values) in expected {
+            assert_eq!(answer.headers.get_all(name).iter().collect::<Vec<_>>(), values, "{name}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_get_gives_its_message_in_the_query_and_may_be_kept() {
     let backend = Backend::start().await;
     let keep = "routes:\n  - match: { method: tidegate.test.v1.Echo/Say }\n    cache_control: max-age=60";

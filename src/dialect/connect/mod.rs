@@ -178,6 +178,7 @@ fn refuse_unary(status: &Status, codec: &Codec) -> Response<Bytes> {
     let mut body = Vec::with_capacity(256);
     end::write_error(status, codec, &mut body);
     let mut response = super::refusal::http_answer(status, "application/json", body);
+    lead(status.lead(), response.headers_mut());
     trail(status.trailers(), response.headers_mut());
     response
 }

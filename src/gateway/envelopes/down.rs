@@ -14,6 +14,7 @@ use crate::{
         request::{Call, Opened},
         snapshot::Snapshot,
     },
+    limits::COALESCE_BYTES,
     status::Status,
     upstream::bad_message,
     wire::{self, Counter, EnvelopeError, close_envelope, metadata, open_envelope},
@@ -38,6 +39,8 @@ struct Json {
     route: u32,
     output: OutputSettings,
     count: u64,
+    /// Whole messages may have arrived that are not written yet.
+    holds_more: bool,
 }
 
 impl Down {
@@ -51,6 +54,7 @@ impl Down {
                 route: opened.route.index,
                 output: opened.route.policy.settings.output,
                 count: 0,
+                holds_more: false,
             })),
         };
         Self { messages, takes_text: framing.takes_text(), bytes: 0 }
@@ -82,6 +86,11 @@ impl Down {
         };
         self.bytes += piece.len() as u64;
         (piece, error)
+    }
+
+    /// Whether messages have arrived that are not passed on yet: [`Down::push`] gives them, with an empty piece too.
+    pub(super) fn holds_more(&self) -> bool {
+        matches!(&self.messages, Messages::Json(json) if json.holds_more)
     }
 
     /// As it is written to the client.
@@ -121,15 +130,18 @@ impl Down {
 
 impl Json {
     fn push(&mut self, piece: Bytes) -> (Bytes, Option<Status>) {
-        self.messages.push(piece);
+        if !piece.is_empty() {
+            self.messages.push(piece);
+        }
         let mut out = Vec::new();
         let error = self.write(&mut out).err();
         (out.into(), error)
     }
 
-    /// Writes the messages that are whole.
+    /// Writes the messages that are whole, up to a frame's worth: a few bytes may inflate to very many.
     fn write(&mut self, out: &mut Vec<u8>) -> Result<(), Status> {
         let route = self.snapshot.route_of(self.route)?;
+        self.holds_more = false;
         while let Some(message) = self.messages.next_message().map_err(bad_message)? {
             let start = open_envelope(out);
             let written = route.binding.write_reply(&self.snapshot.codec, &message, self.output, out);
@@ -137,6 +149,10 @@ impl Json {
             // Never fails: JSON is held to a limit of its own.
             let _ = close_envelope(out, start);
             self.count += 1;
+            if out.len() >= COALESCE_BYTES {
+                self.holds_more = true;
+                break;
+            }
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::{
         BodyError,
         mirror::{Download, Upload},
         record::Record,
-        reply::{Broken, ReplyBody, mark_as_stream},
+        reply::{Broken, ReplyBody},
         request::broken_body,
         snapshot::Snapshot,
     },
@@ -33,7 +33,8 @@ pub struct Pass {
     snapshot: Arc<Snapshot>,
     body: Option<UnsyncBoxBody<Bytes, BodyError>>,
     requests: Option<Upload>,
-    replies: Download,
+    /// None after the end: what the upstream still says is of no use to anybody, however slowly the end is read.
+    replies: Option<Download>,
     up: Up,
     down: Down,
     /// What ended a run of joined pieces.
@@ -60,25 +61,23 @@ impl Pass {
         down: Down,
         record: Record,
     ) -> Self {
-        let (body, requests) = (Some(body), Some(requests));
+        let (body, requests, replies) = (Some(body), Some(requests), Some(replies));
         Self { framing, snapshot, body, requests, replies, up, down, held: None, stage: Stage::Reply, record }
     }
 
     /// The reply, once its head is known.
     pub(super) fn respond(self: Box<Self>, head: HeaderMap, request: &HeaderMap) -> Response<ReplyBody> {
-        let framing = self.framing;
+        let mut headers = self.framing.reply_head(head);
+        headers.insert(header::CONTENT_TYPE, self.framing.reply_type(request));
+        self.record.warn(&mut headers);
         let mut response = Response::new(ReplyBody::Pass(self));
-        let headers = response.headers_mut();
-        *headers = framing.reply_head(head);
-        headers.insert(header::CONTENT_TYPE, framing.reply_type(request));
-        if framing.ends_within() {
-            mark_as_stream(headers);
-        }
+        *response.headers_mut() = headers;
         response
     }
 
     /// Ends without a reply: whoever refuses the call records it.
     pub(super) fn give_up(mut self: Box<Self>) -> Record {
+        self.count();
         self.record.take()
     }
 
@@ -152,8 +151,8 @@ impl Pass {
 
     /// What ends the reply; none where it has to be broken off, because the client could not tell its end from a message.
     fn end(&mut self, outcome: Result<HeaderMap, Status>) -> Option<Ending> {
-        (self.body, self.requests) = (None, None);
-        self.record.passed(self.up.passed(), self.down.passed());
+        (self.body, self.requests, self.replies) = (None, None, None);
+        self.count();
         self.record.finish(outcome.as_ref().map(|_| ()));
         if self.framing.ends_within() && self.down.is_torn() {
             self.stage = Stage::Breaking;
@@ -161,6 +160,11 @@ impl Pass {
         }
         self.stage = Stage::Ended;
         Some(self.framing.end(outcome, &self.snapshot.codec))
+    }
+
+    /// Tells the record what has passed.
+    fn count(&mut self) {
+        self.record.passed(self.up.passed(), self.down.passed());
     }
 
     /// Moves requests up, then takes what the upstream says.
@@ -172,19 +176,24 @@ impl Pass {
             return Poll::Ready(ReplyEvent::End(Err(status)));
         }
         loop {
-            let event = ready!(self.replies.poll_event(cx));
-            return Poll::Ready(match event {
-                ReplyEvent::Head(mut head) => {
-                    self.down.head(&mut head);
-                    ReplyEvent::Head(head)
-                }
-                ReplyEvent::Data(data) => match self.follow(data) {
-                    Some(event) => event,
-                    None => continue,
+            let data = match &mut self.replies {
+                _ if self.down.holds_more() => Bytes::new(),
+                None => return Poll::Pending,
+                Some(replies) => match ready!(replies.poll_event(cx)) {
+                    ReplyEvent::Data(data) => data,
+                    ReplyEvent::Head(mut head) => {
+                        self.down.head(&mut head);
+                        return Poll::Ready(ReplyEvent::Head(head));
+                    }
+                    ReplyEvent::End(Ok(trailers)) => {
+                        return Poll::Ready(ReplyEvent::End(self.down.end().map(|()| trailers)));
+                    }
+                    end => return Poll::Ready(end),
                 },
-                ReplyEvent::End(Ok(trailers)) => ReplyEvent::End(self.down.end().map(|()| trailers)),
-                end => end,
-            });
+            };
+            if let Some(event) = self.follow(data) {
+                return Poll::Ready(event);
+            }
         }
     }
 
@@ -234,5 +243,12 @@ impl Pass {
         }
         (self.body, self.requests) = (None, None);
         Ok(())
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        // Where nobody was left to take the reply.
+        self.count();
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     codec::{InputError, OutputError},
     dialect::websocket::{Close, Incoming, Kind, Message, code as close_code, finish_frame, open_frame, write_message},
     gateway::snapshot::{Route, Snapshot},
+    limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
     upstream::bad_message,
     wire::open_envelope,
@@ -21,9 +22,7 @@ impl Socket {
             ReplyEvent::Head(metadata) => self.messages.on_head(&metadata),
             ReplyEvent::Data(data) => {
                 self.messages.push(data);
-                if let Err(status) = self.write_messages() {
-                    self.end(Err(&status));
-                }
+                self.write_whole();
             }
             ReplyEvent::End(Ok(_)) => {
                 let whole = self.messages.end().map_err(bad_message);
@@ -33,12 +32,24 @@ impl Socket {
         }
     }
 
+    /// Writes the messages that are whole, up to a frame's worth: a few bytes may inflate to very many.
+    pub(super) fn write_whole(&mut self) {
+        if let Err(status) = self.write_messages() {
+            self.end(Err(&status));
+        }
+    }
+
     fn write_messages(&mut self) -> Result<(), Status> {
         let snapshot = self.snapshot.clone();
         let route = snapshot.route_of(self.route)?;
+        self.holds_more = false;
         while let Some(message) = self.messages.next_message().map_err(bad_message)? {
             self.write_reply(&snapshot, route, &message).map_err(OutputError::into_status)?;
             self.record.reply_message(message.len());
+            if self.out.len() >= COALESCE_BYTES {
+                self.holds_more = true;
+                break;
+            }
         }
         Ok(())
     }

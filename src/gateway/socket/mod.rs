@@ -127,6 +127,8 @@ struct Socket {
     /// The request stream has ended on the client's side.
     half_closed: bool,
     messages: Messages,
+    /// Whole messages may have arrived that are not written yet.
+    holds_more: bool,
 
     /// Frames that wait for the client, and how much of them is written; bounded as `batch` is.
     out: Vec<u8>,
@@ -180,6 +182,7 @@ impl Socket {
             batch: Vec::new(),
             half_closed: false,
             messages: Messages::new(limits.reply_message_bytes_max),
+            holds_more: false,
             out: Vec::new(),
             written: 0,
             unflushed: false,
@@ -280,10 +283,15 @@ impl Socket {
         let mut moved = false;
         while self.out.len() < COALESCE_BYTES
             && let Some(replies) = &mut self.replies
-            && let Poll::Ready(event) = replies.poll_event(cx)
         {
+            if self.holds_more {
+                self.write_whole();
+            } else if let Poll::Ready(event) = replies.poll_event(cx) {
+                self.step(event);
+            } else {
+                break;
+            }
             moved = true;
-            self.step(event);
         }
         moved
     }

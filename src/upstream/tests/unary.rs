@@ -100,6 +100,16 @@ async fn an_upstreams_error_passes_with_its_text_details_and_trailers() {
 }
 
 #[tokio::test]
+async fn an_error_after_the_head_keeps_the_initial_metadata() {
+    let status = fails(|exchange| {
+        let mut stream = exchange.head(grpc(&[("x-h", "1")]), false);
+        stream.send_trailers(trailers(&[("grpc-status", "5"), ("x-t", "2")])).unwrap();
+    })
+    .await;
+    assert_eq!((status.lead(), status.trailers()), (&trailers(&[("x-h", "1")]), &trailers(&[("x-t", "2")])));
+}
+
+#[tokio::test]
 async fn an_error_in_the_head_alone_is_the_same() {
     let status = fails(|exchange| {
         let head = grpc(&[("grpc-status", "7"), ("grpc-message", "no"), ("x-t", "1")]);
