@@ -10,7 +10,7 @@ use flate2::{Compress, Compression, FlushCompress, Status};
 use thiserror::Error;
 use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
 
-use super::Coding;
+use super::{Coding, GZIP_WINDOW_BITS};
 
 /// How much work each coding does for how much less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +42,6 @@ const STREAM_BROTLI_QUALITY_MAX: u8 = 3;
 
 /// The window of what is whole, where it is as long.
 const WHOLE_WINDOW_BITS: u8 = 18;
-
-/// gzip's only window, as a power of two.
-const GZIP_WINDOW_BITS: u8 = 15;
 
 /// Least room to write into: more than a flush ends with.
 const ROOM_BYTES: usize = 256;

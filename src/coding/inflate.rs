@@ -7,7 +7,7 @@ use flate2::{Decompress, FlushDecompress, Status};
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 use zstd::zstd_safe::DParameter;
 
-use super::{Coding, InflateError};
+use super::{Coding, GZIP_WINDOW_BITS, InflateError};
 
 /// Largest window of zstd, as a power of two: what every recipient of it over HTTP has to have, and none needs to
 /// exceed (RFC 9659 §3).
@@ -16,9 +16,6 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Largest window of brotli, as a power of two: what its encoders use unless they are told otherwise. RFC 7932 has four
 /// times as much, which a few bytes can ask for.
 const BROTLI_WINDOW_BITS_MAX: u8 = 22;
-
-/// gzip's only window, as a power of two.
-const GZIP_WINDOW_BITS: u8 = 15;
 
 /// Inflates one stream, as much at a time as is asked for.
 ///

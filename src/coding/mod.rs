@@ -14,6 +14,9 @@ pub use inflate::Inflater;
 /// gRPC's and HTTP's name for what is not compressed at all.
 pub const IDENTITY: &str = "identity";
 
+/// gzip's only window, as a power of two (RFC 1951 §2).
+const GZIP_WINDOW_BITS: u8 = 15;
+
 /// A way to compress bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Coding {

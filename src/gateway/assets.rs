@@ -114,20 +114,16 @@ impl Asset {
 
     /// None where it could not be compressed.
     async fn coded(self: &Arc<Self>, coding: Coding, levels: Levels) -> Option<Bytes> {
-        let known = self.coded[coding as usize].get().cloned();
-        let coded = match known {
-            Some(coded) => Some(coded),
-            None => {
-                let asset = self.clone();
-                // Off the worker: a large file takes a while, and whoever asks meanwhile waits for the same.
-                let made = task::spawn_blocking(move || {
-                    let make = || coding::deflate(coding, levels, &asset.bytes).map(Bytes::from).unwrap_or_default();
-                    asset.coded[coding as usize].get_or_init(make).clone()
-                });
-                made.await.ok()
-            }
-        };
-        coded.filter(|coded| !coded.is_empty())
+        if self.coded[coding as usize].get().is_none() {
+            let asset = self.clone();
+            // Off the worker: a large file takes a while, and whoever asks meanwhile waits for the same.
+            let made = task::spawn_blocking(move || {
+                let make = || coding::deflate(coding, levels, &asset.bytes).map(Bytes::from).unwrap_or_default();
+                asset.coded[coding as usize].get_or_init(make);
+            });
+            made.await.ok()?;
+        }
+        self.coded[coding as usize].get().filter(|coded| !coded.is_empty()).cloned()
     }
 
     fn whole(&self) -> Response<ReplyBody> {

@@ -234,14 +234,6 @@ impl Snapshot {
         })
     }
 
-    /// Names of all methods that can be called, for metrics.
-    pub fn method_names(&self) -> impl Iterator<Item = &str> {
-        self.routes
-            .iter()
-            .filter(|route| route.is_method_path && route.base == route.index)
-            .map(|route| route.name.as_str())
-    }
-
     /// The types and methods of all upstreams.
     pub fn schema(&self) -> &Schema {
         &self.schema

@@ -26,24 +26,7 @@ async fn every_dialect_and_kind_before_a_server_that_compresses() {
     let config = Config::new().upstream("python", backend.address, &lines);
     let gateway = Gateway::start(config.section("compression: { min_size: 1 }")).await;
     for dialect in DIALECTS {
-        for kind in [Kind::Unary, Kind::ServerStream, Kind::ClientStream, Kind::Bidi] {
-            if dialect == Dialect::Sse && kind.requests_stream() {
-                continue;
-            }
-            for &via in expect::vias(dialect, kind) {
-                let opening = Opening::new(dialect, kind, via);
-                let mut call = opening.open(&gateway).await;
-                if kind.requests_stream() {
-                    for text in ["a", "b"] {
-                        call.send(&json!({"text": text})).await;
-                    }
-                    call.half_close().await;
-                }
-                let (messages, end) = call.rest().await;
-                assert_eq!(messages, expect::messages(kind), "{call:?}: {end:?}");
-                assert_eq!(end, expect::end(&opening), "{call:?}");
-            }
-        }
+        expect::every_kind(&gateway, dialect).await;
     }
     let long = "ab".repeat(50_000);
     let answer = gateway.connect(Via::H2Tls).await.post("/echo/say", &json!({"text": long})).await;

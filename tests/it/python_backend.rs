@@ -1,10 +1,8 @@
 //! A backend that nobody wrote in Rust, grpcio behind the gateway, found by reflection; and httpx and websockets in front
 //! of it.
 
-use serde_json::json;
-
 use crate::harness::{
-    Config, Dialect, Gateway, Kind, Opening, expect,
+    Config, Dialect, Gateway, expect,
     tools::{PythonBackend, finish, python},
 };
 
@@ -21,24 +19,7 @@ async fn every_dialect_and_kind_by_reflection_alone() {
         Dialect::WebSocket,
         Dialect::Grpc,
     ] {
-        for kind in [Kind::Unary, Kind::ServerStream, Kind::ClientStream, Kind::Bidi] {
-            if dialect == Dialect::Sse && kind.requests_stream() {
-                continue;
-            }
-            for &via in expect::vias(dialect, kind) {
-                let opening = Opening::new(dialect, kind, via);
-                let mut call = opening.open(&gateway).await;
-                if kind.requests_stream() {
-                    for text in ["a", "b"] {
-                        call.send(&json!({"text": text})).await;
-                    }
-                    call.half_close().await;
-                }
-                let (messages, end) = call.rest().await;
-                assert_eq!(messages, expect::messages(kind), "{call:?}: {end:?}");
-                assert_eq!(end, expect::end(&opening), "{call:?}");
-            }
-        }
+        expect::every_kind(&gateway, dialect).await;
     }
     gateway.assert_nothing_internal();
 }

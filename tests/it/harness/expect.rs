@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Dialect, End, How, Kind, Opening, Via};
+use super::{Dialect, End, Gateway, How, Kind, Opening, Via};
 
 /// The connections that can carry a dialect's calls of a kind.
 pub fn vias(dialect: Dialect, kind: Kind) -> &'static [Via] {
@@ -44,4 +44,26 @@ pub fn end(opening: &Opening) -> End {
         }
     };
     End { how, code: Some(0), message: String::new(), details: Vec::new() }
+}
+
+/// Makes a call of every kind that a dialect carries, over every connection that can carry it.
+pub async fn every_kind(gateway: &Gateway, dialect: Dialect) {
+    for kind in [Kind::Unary, Kind::ServerStream, Kind::ClientStream, Kind::Bidi] {
+        if dialect == Dialect::Sse && kind.requests_stream() {
+            continue;
+        }
+        for &via in vias(dialect, kind) {
+            let opening = Opening::new(dialect, kind, via);
+            let mut call = opening.open(gateway).await;
+            if kind.requests_stream() {
+                for text in ["a", "b"] {
+                    call.send(&json!({"text": text})).await;
+                }
+                call.half_close().await;
+            }
+            let (got, ended) = call.rest().await;
+            assert_eq!(got, messages(kind), "{call:?}: {ended:?}");
+            assert_eq!(ended, end(&opening), "{call:?}");
+        }
+    }
 }
