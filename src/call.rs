@@ -85,10 +85,7 @@ pub trait Requests: Send + Unpin + 'static {
     fn finish(&mut self);
 
     /// [`Requests::send`] of what is last, and [`Requests::finish`], in one frame where there can be one.
-    fn send_last(&mut self, envelopes: Bytes) {
-        self.send(envelopes);
-        self.finish();
-    }
+    fn send_last(&mut self, envelopes: Bytes);
 }
 
 /// The way down: an upstream's answers.

@@ -21,6 +21,7 @@ pub mod call;
 pub mod telemetry;
 pub mod config;
 pub mod drain;
+pub mod keepalive;
 pub mod status;
 pub mod wire;
 pub mod coding;

@@ -12,7 +12,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use hyper::service::service_fn;
 use tokio::runtime::{self, Runtime};
 
 use super::schemas::{Keeper, Report, Schemas};
@@ -20,6 +19,7 @@ use crate::{
     admin::{self, Admin, Readiness},
     config::{ConfigErrors, Settings},
     drain::Drain,
+    edge::Peer,
     gateway::{Gateway, Snapshot},
     server::{self, Server},
     services,
@@ -130,11 +130,10 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
             let pools = clusters.iter().cloned().map(Pool::new).collect();
             let seed = RandomState::new().build_hasher().finish();
             let gateway = Gateway::new(snapshot.clone(), pools, telemetry.recorder(), drain.clone(), seed);
-            service_fn(move |request| {
-                let gateway = gateway.clone();
+            move |peer: &Arc<Peer>, request| {
                 // Boxed: the server and the runtime move a request's future several times before it runs.
-                Box::pin(async move { Ok::<_, std::convert::Infallible>(gateway.serve(request).await) })
-            })
+                Box::pin(gateway.clone().serve(peer.clone(), request))
+            }
         }
     };
     let served = server.run(drain, worker).map_err(BootError::run);

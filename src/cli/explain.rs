@@ -96,9 +96,7 @@ impl Explain {
         }
         let body = Full::new(Bytes::from(self.data.clone().unwrap_or_default()));
         let mut request = request.body(body).map_err(|error| format!("{text:?} is no request: {error}"))?;
-        let scheme = request.uri().scheme_str().unwrap_or_default();
-        let (is_socket, tls) = (matches!(scheme, "ws" | "wss"), matches!(scheme, "https" | "wss"));
-        request.extensions_mut().insert(Arc::new(Peer { tls, ..Peer::unknown() }));
+        let is_socket = matches!(request.uri().scheme_str(), Some("ws" | "wss"));
         let headers = request.headers_mut();
         if self.data.is_some() && !headers.contains_key(header::CONTENT_TYPE) {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -137,7 +135,9 @@ async fn send(
     let telemetry = Telemetry::to(Box::new(io::sink()), 1, false);
     let current = Arc::new(ArcSwap::new(snapshot.clone()));
     let gateway = Gateway::new(current, pools, telemetry.recorder(), Drain::new(), 0);
-    let (head, body) = gateway.serve(request).await.into_parts();
+    let tls = matches!(request.uri().scheme_str(), Some("https" | "wss"));
+    let peer = Arc::new(Peer { tls, ..Peer::unknown() });
+    let (head, body) = gateway.serve(peer, request).await.into_parts();
     // A reply that breaks off says no more than its head.
     let body = body.collect().await.map(Collected::to_bytes).unwrap_or_default();
     let call = calls.try_recv().ok().filter(|call| call.is_whole);

@@ -129,12 +129,13 @@ impl Payload {
 
     /// The content type of the upstream's request.
     pub fn upstream_type(self, framing: Framing, request: &HeaderMap) -> HeaderValue {
-        match (self, framing, suffix(request)) {
-            (Self::Json, ..) | (Self::Own, Framing::Web { .. }, "") | (Self::Own, Framing::Connect(_), _) => GRPC,
-            (Self::Own, Framing::Grpc, _) => request.get(header::CONTENT_TYPE).cloned().unwrap_or(GRPC),
-            (Self::Own, Framing::Web { .. }, suffix) => {
-                HeaderValue::from_str(&format!("application/grpc{suffix}")).unwrap_or(GRPC)
-            }
+        match (self, framing) {
+            (Self::Json, _) | (Self::Own, Framing::Connect(_)) => GRPC,
+            (Self::Own, Framing::Grpc) => request.get(header::CONTENT_TYPE).cloned().unwrap_or(GRPC),
+            (Self::Own, Framing::Web { .. }) => match suffix(request) {
+                "" => GRPC,
+                suffix => HeaderValue::from_str(&format!("application/grpc{suffix}")).unwrap_or(GRPC),
+            },
         }
     }
 }

@@ -75,10 +75,10 @@ impl Cors {
 
     /// The answer to a preflight (WHATWG Fetch §4.8), to be decorated as every reply is; none where the request is not one.
     pub fn preflight(&self, head: &Parts, check: OriginCheck) -> Option<Response<()>> {
-        let method = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
         if head.method != Method::OPTIONS || check == OriginCheck::Absent {
             return None;
         }
+        let method = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::NO_CONTENT;
         let headers = response.headers_mut();
@@ -100,7 +100,10 @@ impl Cors {
         if check != OriginCheck::Absent || !self.origins.is_empty() {
             reply.append(header::VARY, HeaderValue::from_static("origin"));
         }
-        let Some(origin) = request.get(header::ORIGIN).filter(|_| check == OriginCheck::Allowed) else { return };
+        if check != OriginCheck::Allowed {
+            return;
+        }
+        let Some(origin) = request.get(header::ORIGIN) else { return };
         let allowed = if self.any && !self.credentials { HeaderValue::from_static("*") } else { origin.clone() };
         reply.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
         if self.credentials {

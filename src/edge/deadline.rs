@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 
 use crate::{
     status::{Code, Reason, Status},
     wire::timeout,
 };
 
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
-const CONNECT_TIMEOUT: HeaderName = HeaderName::from_static("connect-timeout-ms");
-const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+const GRPC_TIMEOUT: &str = "grpc-timeout";
+const CONNECT_TIMEOUT: &str = "connect-timeout-ms";
+const REQUEST_TIMEOUT: &str = "x-request-timeout";
 
 /// The longest `grpc-timeout`: eight digits of hours.
 const LONGEST: Duration = Duration::from_secs(99_999_999 * 3600);
@@ -21,25 +21,29 @@ const LONGEST: Duration = Duration::from_secs(99_999_999 * 3600);
 /// # Errors
 /// A value that is not a time.
 pub fn requested_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Status> {
-    if let Some(value) = headers.get(&GRPC_TIMEOUT) {
-        return match timeout::parse(value.as_bytes()) {
-            Some(timeout) => Ok(Some(timeout)),
-            None => Err(invalid("grpc-timeout", "expected at most eight digits and one of H, M, S, m, u, n")),
-        };
+    // Once over all names is less than to look for each: most requests name none.
+    let (mut grpc, mut connect, mut request) = (None, None, None);
+    for (name, value) in headers {
+        match name.as_str() {
+            GRPC_TIMEOUT => grpc = Some(value),
+            CONNECT_TIMEOUT => connect = Some(value),
+            REQUEST_TIMEOUT => request = Some(value),
+            _ => {}
+        }
     }
-    if let Some(value) = headers.get(&CONNECT_TIMEOUT) {
-        return match value.to_str().ok().and_then(millis) {
-            Some(timeout) => Ok(Some(timeout)),
-            None => Err(invalid("connect-timeout-ms", "expected milliseconds of at most ten digits")),
-        };
-    }
-    if let Some(value) = headers.get(&REQUEST_TIMEOUT) {
-        return match value.to_str().ok().and_then(decimal_seconds) {
-            Some(timeout) => Ok(Some(timeout)),
-            None => Err(invalid("x-request-timeout", "expected seconds as a decimal number, such as 1.5")),
-        };
-    }
-    Ok(None)
+    let (timeout, name, expected) = if let Some(value) = grpc {
+        let expected = "expected at most eight digits and one of H, M, S, m, u, n";
+        (timeout::parse(value.as_bytes()), GRPC_TIMEOUT, expected)
+    } else if let Some(value) = connect {
+        let expected = "expected milliseconds of at most ten digits";
+        (value.to_str().ok().and_then(millis), CONNECT_TIMEOUT, expected)
+    } else if let Some(value) = request {
+        let expected = "expected seconds as a decimal number, such as 1.5";
+        (value.to_str().ok().and_then(decimal_seconds), REQUEST_TIMEOUT, expected)
+    } else {
+        return Ok(None);
+    };
+    timeout.map(Some).ok_or_else(|| invalid(name, expected))
 }
 
 /// Connect's "Timeout-Milliseconds".

@@ -14,12 +14,16 @@ pub fn check_head(head: &Parts) -> Result<(), Status> {
     if head.version == Version::HTTP_11 && !head.headers.contains_key(header::HOST) {
         return Err(invalid(&header::HOST, "must be there"));
     }
-    for name in &ONCE {
-        if head.headers.get_all(name).iter().nth(1).is_some() {
-            return Err(invalid(name, "must be there once"));
+    // Where there are as many names as lines, none is there twice.
+    if head.headers.len() > head.headers.keys_len() {
+        for name in &ONCE {
+            if head.headers.get_all(name).iter().nth(1).is_some() {
+                return Err(invalid(name, "must be there once"));
+            }
         }
     }
-    check_coding(head)
+    // In HTTP/2 there are none (RFC 9113 §8.2.2).
+    if head.version < Version::HTTP_2 { check_coding(head) } else { Ok(()) }
 }
 
 const ONCE: [HeaderName; 6] = [

@@ -119,6 +119,15 @@ impl Requests for Upload {
         }
         self.call.finish();
     }
+
+    fn send_last(&mut self, envelopes: Bytes) {
+        if let Some(mut copy) = self.copy.take()
+            && copy.send(&envelopes)
+        {
+            copy.finish();
+        }
+        self.call.send_last(envelopes);
+    }
 }
 
 impl Replies for Download {

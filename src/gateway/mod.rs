@@ -112,13 +112,12 @@ impl Gateway {
         }))
     }
 
-    /// Answers one request; failures are answers too.
-    pub async fn serve<B: RequestBody>(self, request: Request<B>) -> Response<ReplyBody> {
+    /// Answers one request of a peer's; failures are answers too.
+    pub async fn serve<B: RequestBody>(self, peer: Arc<Peer>, request: Request<B>) -> Response<ReplyBody> {
         let started = Instant::now();
         let (mut head, body) = request.into_parts();
         let snapshot = self.0.snapshot.load_full();
         let dialect = snapshot.dialect(&head);
-        let peer = head.extensions.remove::<Arc<Peer>>().unwrap_or_else(|| Arc::new(Peer::unknown()));
         let upgrade = (dialect == Dialect::WebSocket).then(|| head.extensions.remove()).flatten();
         let client = Client::of(&head, &peer);
         let id = self.0.ids.of(&head.headers);
@@ -225,8 +224,9 @@ impl<B: RequestBody> Service<Request<B>> for Gateway {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let gateway = self.clone();
-        Box::pin(async move { Ok(gateway.serve(request).await) })
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let peer = request.extensions_mut().remove::<Arc<Peer>>().unwrap_or_else(|| Arc::new(Peer::unknown()));
+        let answer = self.clone().serve(peer, request);
+        Box::pin(async move { Ok(answer.await) })
     }
 }

@@ -1,24 +1,16 @@
 //! The life of one connection: handshake, protocol, requests, end. Knows nothing of what is answered.
 
 use std::{
-    convert::Infallible,
     error::Error,
     future::{Future, poll_fn},
     io,
     pin::{Pin, pin},
     sync::Arc,
-    time::Duration,
+    task::Poll,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::Service,
-};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
 
 use super::{
@@ -26,8 +18,9 @@ use super::{
     accept::Accepted,
     connections::{Connections, Ticket},
     control::{Control, Registry},
+    http2::{self, Http2},
     protocol::{self, Protocol},
-    service::PerConnection,
+    service::{Handler, PerConnection},
 };
 use crate::{
     drain::Drain,
@@ -39,7 +32,7 @@ use crate::{
 /// What all connections of a worker share.
 pub(super) struct Shared {
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: h2::server::Builder,
     limits: Limits,
     pub(super) registry: Arc<Registry>,
     connections: Arc<Connections>,
@@ -50,7 +43,7 @@ impl Shared {
     pub(super) fn new(options: &Options, connections: Arc<Connections>, drain: Drain) -> Self {
         Self {
             http1: http1(&options.limits),
-            http2: http2(options),
+            http2: http2::builder(options),
             limits: options.limits.clone(),
             registry: Arc::default(),
             connections,
@@ -60,13 +53,7 @@ impl Shared {
 }
 
 /// Serves one connection to its end. An upgraded one goes on in the service's hands, and keeps its ticket.
-pub(super) async fn serve<S, B>(shared: Arc<Shared>, accepted: Accepted<TcpStream>, service: S)
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+pub(super) async fn serve<H: Handler>(shared: Arc<Shared>, accepted: Accepted<TcpStream>, handler: H) {
     let remote = accepted.remote;
     let opened = tokio::select! {
         biased;
@@ -86,17 +73,33 @@ where
     if shared.drain.is_draining() {
         registered.control.close();
     }
-    let service = PerConnection { service, peer: Arc::new(peer), control: registered.control.clone() };
-    let stream = TokioIo::new(stream);
-    let served = match protocol {
+    let control = &registered.control;
+    let service = PerConnection { handler, peer: Arc::new(peer), control: control.clone() };
+    let served: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
         Protocol::Http1 => {
-            drive(shared.http1.serve_connection(stream, service).with_upgrades(), &registered.control).await
+            let connection = shared.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
+            drive(connection, control).await.map_err(Into::into)
         }
-        Protocol::Http2 => drive(shared.http2.serve_connection(stream, service), &registered.control).await,
+        Protocol::Http2 => serve_http2(&shared.http2, stream, service, control).await,
     };
     if let Err(error) = served {
-        tracing::debug!(%remote, error = &error as &dyn Error, "a connection broke");
+        tracing::debug!(%remote, error = &*error, "a connection broke");
     }
+}
+
+async fn serve_http2<H: Handler>(
+    builder: &h2::server::Builder,
+    stream: Stream<Ticket>,
+    service: PerConnection<H>,
+    control: &Control,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let connection = tokio::select! {
+        biased;
+        opened = Http2::open(builder, stream, service) => opened?,
+        // The client does not even read our settings.
+        () = poll_fn(|cx| if control.poll_closing(cx) { Poll::Ready(()) } else { Poll::Pending }) => return Ok(()),
+    };
+    Ok(drive(connection, control).await?)
 }
 
 /// From an accepted socket to a connection whose protocol is known. None: the client left without a word.
@@ -113,36 +116,23 @@ async fn open(shared: &Shared, accepted: Accepted<TcpStream>) -> io::Result<Opti
     Ok(Some((stream, protocol, peer)))
 }
 
-/// A connection of hyper's, of either protocol.
-trait Graceful: Future<Output = hyper::Result<()>> {
+/// A connection of either protocol.
+pub(super) trait Graceful: Future<Output = Result<(), Self::Error>> {
+    type Error;
+
     /// Takes no further requests: GOAWAY, or `connection: close` with the response in flight.
     fn end_gracefully(self: Pin<&mut Self>);
 }
 
-impl<S, B> Graceful for http1::UpgradeableConnection<TokioIo<Stream<Ticket>>, S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: Body<Data = Bytes> + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+impl<H: Handler> Graceful for http1::UpgradeableConnection<TokioIo<Stream<Ticket>>, PerConnection<H>> {
+    type Error = hyper::Error;
+
     fn end_gracefully(self: Pin<&mut Self>) {
         self.graceful_shutdown();
     }
 }
 
-impl<S, B> Graceful for http2::Connection<TokioIo<Stream<Ticket>>, S, TokioExecutor>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    fn end_gracefully(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-async fn drive(connection: impl Graceful, control: &Control) -> hyper::Result<()> {
+async fn drive<G: Graceful>(connection: G, control: &Control) -> Result<(), G::Error> {
     let mut connection = pin!(connection);
     let mut told = false;
     poll_fn(|cx| {
@@ -180,37 +170,5 @@ fn http1(limits: &Limits) -> http1::Builder {
     builder
 }
 
-fn http2(options: &Options) -> http2::Builder<TokioExecutor> {
-    let mut builder = http2::Builder::new(TokioExecutor::new());
-    builder
-        .timer(TokioTimer::new())
-        .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
-        .max_concurrent_streams(HTTP2_STREAMS_MAX)
-        .max_header_list_size(u32::try_from(options.limits.header_bytes_max).unwrap_or(u32::MAX))
-        .max_send_buf_size(HTTP2_SEND_BUFFER_BYTES)
-        .keep_alive_interval(HTTP2_PING_INTERVAL)
-        .keep_alive_timeout(HTTP2_PING_TIMEOUT)
-        .auto_date_header(true);
-    builder
-}
-
 /// Largest read buffer of an HTTP/1.1 connection, and what waits to be written before the body is asked for more.
 const HTTP1_BUFFER_BYTES: usize = 64 << 10;
-
-/// What one request may send ahead of being read.
-const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 << 10;
-
-/// The largest there is (RFC 9113 §6.9.1): h2 ends a whole connection when the unread small frames of one stream reach
-/// half of this window. What a connection can make us hold is bounded by streams × stream window.
-const HTTP2_CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
-
-/// Enough for a page with many live streams, and for a backend that calls through one connection.
-const HTTP2_STREAMS_MAX: u32 = 256;
-
-/// Most that waits in one stream for the client's window.
-const HTTP2_SEND_BUFFER_BYTES: usize = 128 << 10;
-
-/// Finds clients that vanished behind a NAT or a lid.
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(30);
-const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(20);

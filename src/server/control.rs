@@ -25,8 +25,6 @@ pub(super) struct Control {
     in_flight: AtomicU32,
     /// Requests begun so far, wrapping.
     begun: AtomicU32,
-    /// Carries a tunnel, whose end is not seen here: never idle.
-    tunnels: AtomicBool,
     closing: AtomicBool,
     waker: AtomicWaker,
 }
@@ -39,10 +37,6 @@ impl Control {
         self.begun.fetch_add(1, Ordering::Relaxed);
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         Busy(self.clone())
-    }
-
-    pub(super) fn keep_as_tunnel(&self) {
-        self.tunnels.store(true, Ordering::Relaxed);
     }
 
     /// Asks the connection to finish what it has in flight and end.
@@ -58,7 +52,7 @@ impl Control {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed) > 0 || self.tunnels.load(Ordering::Relaxed)
+        self.in_flight.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -170,13 +164,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_request_in_flight_or_a_tunnel_keeps_a_connection() {
+    async fn a_request_in_flight_keeps_a_connection() {
         let (registry, drain) = (Arc::<Registry>::default(), Drain::new());
-        let (busy, tunnel) = (registry.enter(), registry.enter());
+        let busy = registry.enter();
         let request = busy.control.begin_request();
-        tunnel.control.keep_as_tunnel();
         tend_for(&registry, &drain, 10 * IDLE).await;
-        assert!(!is_closing(&busy) && !is_closing(&tunnel));
+        assert!(!is_closing(&busy));
         drop(request);
         tend_for(&registry, &drain, 2 * IDLE).await;
         assert!(is_closing(&busy), "its request has ended");

@@ -3,9 +3,12 @@
 //! One place accepts; every worker is a thread with a runtime of its own, and serves whole connections.
 
 mod accept;
+mod body;
 mod connection;
 mod connections;
 mod control;
+mod date;
+mod http2;
 mod protocol;
 mod service;
 mod signals;
@@ -15,8 +18,6 @@ mod worker;
 mod tests;
 
 use std::{
-    convert::Infallible,
-    error::Error,
     future::Future,
     io,
     net::SocketAddr,
@@ -25,10 +26,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::{body::Incoming, service::Service};
 use tokio::{runtime::Runtime, sync::mpsc, time::timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +36,9 @@ use crate::{
     listener::{Bound, DevelopmentCertificate, ListenError},
 };
 
+pub use body::RequestBody;
 pub use connections::Connections;
+pub use service::Handler;
 pub use signals::on_signals;
 
 use accept::Acceptor;
@@ -137,14 +136,11 @@ impl Server {
     ///
     /// # Errors
     /// Where a thread or runtime cannot be started, or a worker ended by a panic of `make`.
-    pub fn run<F, S, B>(self, drain: Drain, make: F) -> Result<(), ServeError>
-    where
-        F: Fn(usize) -> S + Send + Sync + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
+    pub fn run<H: Handler>(
+        self,
+        drain: Drain,
+        make: impl Fn(usize) -> H + Send + Sync + 'static,
+    ) -> Result<(), ServeError> {
         let Self { listeners, connections, options, workers, .. } = self;
         let runtime = runtime()?;
         let stop = CancellationToken::new();
@@ -208,14 +204,11 @@ async fn until_drained(
     }
 }
 
-fn start<F, S, B>(worker: Worker, intake: Intake, make: Arc<F>) -> Result<JoinHandle<()>, ServeError>
-where
-    F: Fn(usize) -> S + Send + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
+fn start<H: Handler>(
+    worker: Worker,
+    intake: Intake,
+    make: Arc<impl Fn(usize) -> H + Send + Sync + 'static>,
+) -> Result<JoinHandle<()>, ServeError> {
     let runtime = runtime()?;
     thread::Builder::new()
         .name(format!("worker-{}", worker.index()))

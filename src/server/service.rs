@@ -1,43 +1,71 @@
-//! A connection's view of the service: every request bears its peer, and counts until its response has ended.
+//! A connection's view of what answers: every request bears its peer, and counts until its response has ended.
 
 use std::{
     convert::Infallible,
+    error::Error,
     future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use http::{Method, Request, Response};
+use bytes::Bytes;
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
 
-use super::control::{Busy, Control};
+use super::{
+    RequestBody,
+    control::{Busy, Control},
+};
 use crate::edge::Peer;
 
-/// The worker's service, for one connection.
-pub(super) struct PerConnection<S> {
-    pub(super) service: S,
+/// Answers requests; each worker has one of its own. Failures are answers too.
+pub trait Handler: Clone + Send + 'static {
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+    type Answer: Future<Output = Response<Self::Body>> + Send + 'static;
+
+    /// Dropping the answer, or its body, cancels what it stands for.
+    fn answer(&self, peer: &Arc<Peer>, request: Request<RequestBody>) -> Self::Answer;
+}
+
+impl<F, A, B> Handler for F
+where
+    F: Fn(&Arc<Peer>, Request<RequestBody>) -> A + Clone + Send + 'static,
+    A: Future<Output = Response<B>> + Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    type Body = B;
+    type Answer = A;
+
+    fn answer(&self, peer: &Arc<Peer>, request: Request<RequestBody>) -> A {
+        self(peer, request)
+    }
+}
+
+/// The worker's handler, for one connection.
+pub(super) struct PerConnection<H> {
+    pub(super) handler: H,
     pub(super) peer: Arc<Peer>,
     pub(super) control: Arc<Control>,
 }
 
-impl<S, B> Service<Request<Incoming>> for PerConnection<S>
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-{
-    type Response = Response<Counted<B>>;
-    type Error = Infallible;
-    type Future = Answer<S::Future>;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+impl<H: Handler> PerConnection<H> {
+    pub(super) fn answer(&self, request: Request<RequestBody>) -> Answer<H::Answer> {
         let busy = self.control.begin_request();
-        if request.method() == Method::CONNECT {
-            self.control.keep_as_tunnel();
-        }
-        request.extensions_mut().insert(self.peer.clone());
-        Answer { inner: self.service.call(request), busy: Some(busy) }
+        Answer { inner: self.handler.answer(&self.peer, request), busy: Some(busy) }
+    }
+}
+
+/// As HTTP/1.1 is served.
+impl<H: Handler> Service<Request<Incoming>> for PerConnection<H> {
+    type Response = Response<Counted<H::Body>>;
+    type Error = Infallible;
+    type Future = Infallibly<Answer<H::Answer>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        Infallibly { inner: self.answer(request.map(RequestBody::http1)) }
     }
 }
 
@@ -52,15 +80,31 @@ pin_project! {
 
 impl<F, B> Future for Answer<F>
 where
-    F: Future<Output = Result<Response<B>, Infallible>>,
+    F: Future<Output = Response<B>>,
 {
-    type Output = Result<Response<Counted<B>>, Infallible>;
+    type Output = Response<Counted<B>>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let Ok(response) = ready!(this.inner.poll(cx));
+        let response = ready!(this.inner.poll(cx));
         let busy = this.busy.take();
-        Poll::Ready(Ok(response.map(|inner| Counted { inner, _busy: busy })))
+        Poll::Ready(response.map(|inner| Counted { inner, _busy: busy }))
+    }
+}
+
+pin_project! {
+    /// What cannot fail, to somebody who asks whether it did.
+    pub(super) struct Infallibly<F> {
+        #[pin]
+        inner: F,
+    }
+}
+
+impl<F: Future> Future for Infallibly<F> {
+    type Output = Result<F::Output, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.project().inner.poll(cx).map(Ok)
     }
 }
 

@@ -1,11 +1,7 @@
-//! A worker: one thread, one runtime, the service made for it, and the connections it is given.
+//! A worker: one thread, one runtime, the handler made for it, and the connections it is given.
 
-use std::{convert::Infallible, error::Error, net::TcpStream as StdStream, sync::Arc};
+use std::{net::TcpStream as StdStream, sync::Arc};
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body::Body;
-use hyper::{body::Incoming, service::Service};
 use tokio::{net::TcpStream, runtime::Runtime, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +10,7 @@ use super::{
     accept::{Accepted, Acceptor},
     connection::{self, Shared},
     connections::Connections,
+    service::Handler,
 };
 use crate::drain::Drain;
 
@@ -49,22 +46,15 @@ impl Worker {
     }
 
     /// Works until told to stop; then every task that is left is dropped.
-    pub(super) fn work<F, S, B>(self, runtime: Runtime, intake: Intake, make: &F)
-    where
-        F: Fn(usize) -> S,
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone + Send + 'static,
-        S::Future: Send + 'static,
-        B: Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
+    pub(super) fn work<H: Handler>(self, runtime: Runtime, intake: Intake, make: &impl Fn(usize) -> H) {
         // Should this thread end by a panic, the whole server ends: half a gateway would be hard to notice.
         let _ending = BeginOnDrop(self.drain.clone());
         runtime.block_on(async {
-            let service = make(self.index);
+            let handler = make(self.index);
             let shared = Arc::new(Shared::new(&self.options, self.connections.clone(), self.drain.clone()));
             // A panic in a connection's task ends that connection only: the runtime catches it.
             let serve = |accepted| {
-                tokio::spawn(connection::serve(shared.clone(), accepted, service.clone()));
+                tokio::spawn(connection::serve(shared.clone(), accepted, handler.clone()));
             };
             let work = async {
                 tokio::join!(take_in(intake, serve), shared.registry.tend(&self.drain, self.options.idle_timeout));

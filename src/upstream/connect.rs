@@ -7,10 +7,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     task::{Context, Poll},
     time::Duration,
 };
@@ -27,6 +24,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::cluster::{Address, Cluster, Endpoint};
+use crate::keepalive::Heard;
 
 /// How long an address may take before the next one is tried beside it (RFC 8305 §5, "Connection Attempt Delay").
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
@@ -76,7 +74,7 @@ pub(super) enum ConnectError {
 /// A connection whose peer has sent its settings.
 pub(super) struct Dialed {
     pub(super) sender: SendRequest<Bytes>,
-    pub(super) connection: Connection<Wire, Bytes>,
+    pub(super) connection: Connection<Heard<Wire>, Bytes>,
     /// Set whenever bytes arrive.
     pub(super) heard: Arc<AtomicBool>,
 }
@@ -93,29 +91,29 @@ pub(super) async fn dial(cluster: &Cluster, endpoint: &Endpoint) -> Result<Diale
 async fn open(cluster: &Cluster, endpoint: &Endpoint) -> Result<Dialed, ConnectError> {
     let url = || endpoint.url.clone();
     let socket = match &endpoint.address {
-        Address::Tcp { host, port } => Socket::Tcp(connect_tcp(host, *port, endpoint).await?),
+        Address::Tcp { host, port } => Wire::Tcp(connect_tcp(host, *port, endpoint).await?),
         Address::Unix(path) => {
             let connected = UnixStream::connect(path).await;
-            Socket::Unix(connected.map_err(|source| ConnectError::Connect { url: url(), source })?)
+            Wire::Unix(connected.map_err(|source| ConnectError::Connect { url: url(), source })?)
         }
-        Address::InMemory(dial) => Socket::InMemory(dial()),
+        Address::InMemory(dial) => Wire::InMemory(dial()),
     };
     let socket = match (socket, &endpoint.server_name, &cluster.tls) {
-        (Socket::Tcp(tcp), Some(name), Some(config)) => {
+        (Wire::Tcp(tcp), Some(name), Some(config)) => {
             let connected = TlsConnector::from(Arc::clone(config)).connect(name.clone(), tcp).await;
             let tls = connected.map_err(|source| ConnectError::Tls { url: url(), source })?;
             if tls.get_ref().1.alpn_protocol() != Some(b"h2") {
                 return Err(ConnectError::Alpn { url: url() });
             }
-            Socket::Tls(Box::new(tls))
+            Wire::Tls(Box::new(tls))
         }
         (socket, _, _) => socket,
     };
-    let heard = Arc::new(AtomicBool::new(false));
-    handshake(Wire { socket, heard: Arc::clone(&heard) }, heard, endpoint).await
+    handshake(socket, endpoint).await
 }
 
-async fn handshake(wire: Wire, heard: Arc<AtomicBool>, endpoint: &Endpoint) -> Result<Dialed, ConnectError> {
+async fn handshake(wire: Wire, endpoint: &Endpoint) -> Result<Dialed, ConnectError> {
+    let (wire, heard) = Heard::new(wire);
     let failed = |source| ConnectError::Preface { url: endpoint.url.clone(), source };
     let (mut sender, mut connection) = builder().handshake(wire).await.map_err(failed)?;
     // Only the peer's SETTINGS tell that HTTP/2 is spoken there, and how many streams it takes.
@@ -195,43 +193,32 @@ async fn connect_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-enum Socket {
+/// A socket of any kind.
+pub(super) enum Wire {
     Tcp(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
     Unix(UnixStream),
     InMemory(DuplexStream),
 }
 
-/// A socket of any kind that notes when bytes arrive.
-pub(super) struct Wire {
-    socket: Socket,
-    heard: Arc<AtomicBool>,
-}
-
 impl AsyncRead for Wire {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        let polled = match &mut this.socket {
-            Socket::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Socket::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-            Socket::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
-            Socket::InMemory(memory) => Pin::new(memory).poll_read(cx, buf),
-        };
-        if buf.filled().len() > before {
-            this.heard.store(true, Ordering::Relaxed);
+        match self.get_mut() {
+            Wire::Tcp(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Wire::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+            Wire::Unix(unix) => Pin::new(unix).poll_read(cx, buf),
+            Wire::InMemory(memory) => Pin::new(memory).poll_read(cx, buf),
         }
-        polled
     }
 }
 
 impl AsyncWrite for Wire {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
-            Socket::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
-            Socket::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-            Socket::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
-            Socket::InMemory(memory) => Pin::new(memory).poll_write(cx, bytes),
+        match self.get_mut() {
+            Wire::Tcp(tcp) => Pin::new(tcp).poll_write(cx, bytes),
+            Wire::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
+            Wire::Unix(unix) => Pin::new(unix).poll_write(cx, bytes),
+            Wire::InMemory(memory) => Pin::new(memory).poll_write(cx, bytes),
         }
     }
 
@@ -240,38 +227,38 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
-            Socket::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
-            Socket::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
-            Socket::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
-            Socket::InMemory(memory) => Pin::new(memory).poll_write_vectored(cx, slices),
+        match self.get_mut() {
+            Wire::Tcp(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
+            Wire::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
+            Wire::Unix(unix) => Pin::new(unix).poll_write_vectored(cx, slices),
+            Wire::InMemory(memory) => Pin::new(memory).poll_write_vectored(cx, slices),
         }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.socket {
-            Socket::Tcp(tcp) => tcp.is_write_vectored(),
-            Socket::Tls(tls) => tls.is_write_vectored(),
-            Socket::Unix(unix) => unix.is_write_vectored(),
-            Socket::InMemory(memory) => memory.is_write_vectored(),
+        match self {
+            Wire::Tcp(tcp) => tcp.is_write_vectored(),
+            Wire::Tls(tls) => tls.is_write_vectored(),
+            Wire::Unix(unix) => unix.is_write_vectored(),
+            Wire::InMemory(memory) => memory.is_write_vectored(),
         }
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
-            Socket::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
-            Socket::Tls(tls) => Pin::new(tls).poll_flush(cx),
-            Socket::Unix(unix) => Pin::new(unix).poll_flush(cx),
-            Socket::InMemory(memory) => Pin::new(memory).poll_flush(cx),
+        match self.get_mut() {
+            Wire::Tcp(tcp) => Pin::new(tcp).poll_flush(cx),
+            Wire::Tls(tls) => Pin::new(tls).poll_flush(cx),
+            Wire::Unix(unix) => Pin::new(unix).poll_flush(cx),
+            Wire::InMemory(memory) => Pin::new(memory).poll_flush(cx),
         }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
-            Socket::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Socket::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-            Socket::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
-            Socket::InMemory(memory) => Pin::new(memory).poll_shutdown(cx),
+        match self.get_mut() {
+            Wire::Tcp(tcp) => Pin::new(tcp).poll_shutdown(cx),
+            Wire::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
+            Wire::Unix(unix) => Pin::new(unix).poll_shutdown(cx),
+            Wire::InMemory(memory) => Pin::new(memory).poll_shutdown(cx),
         }
     }
 }

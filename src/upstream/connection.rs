@@ -6,21 +6,17 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll, Waker, ready},
-    time::Duration,
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use h2::{
-    Ping, PingPong, SendStream,
+    SendStream,
     client::{Connection, ResponseFuture, SendRequest},
 };
-use tokio::{
-    sync::Notify,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::sync::Notify;
 
 use super::{
     cluster::Endpoint,
@@ -28,7 +24,10 @@ use super::{
     pool::Shared,
     request::Outgoing,
 };
-use crate::status::{Code, Reason, Status};
+use crate::{
+    keepalive::{Heard, Keepalive, Pace},
+    status::{Code, Reason, Status},
+};
 
 /// Calls that wait for a connection or a stream, in the order of their coming.
 #[derive(Default)]
@@ -48,8 +47,6 @@ pub(super) struct Link {
     in_flight: AtomicUsize,
     /// What the peer allows (RFC 9113 §5.1.2).
     streams_max: AtomicUsize,
-    /// Bytes have arrived since this was last cleared.
-    heard: Arc<AtomicBool>,
     line: Arc<Line>,
 }
 
@@ -85,10 +82,9 @@ impl Link {
             sender: Mutex::new(Some(sender)),
             in_flight: AtomicUsize::new(0),
             streams_max: AtomicUsize::new(streams_max),
-            heard,
             line,
         });
-        let keepalive = connection.ping_pong().map(|pings| Keepalive::new(pings, pace));
+        let keepalive = connection.ping_pong().map(|pings| Keepalive::new(pings, pace, heard));
         let driver = Driver { connection, link: Arc::clone(&link), keepalive, streams_max, pool };
         (link, driver)
     }
@@ -154,7 +150,7 @@ fn unsendable(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Sta
 
 /// Moves a connection's bytes until it ends; the one task of a connection.
 pub(super) struct Driver {
-    connection: Connection<Wire, Bytes>,
+    connection: Connection<Heard<Wire>, Bytes>,
     link: Arc<Link>,
     keepalive: Option<Keepalive>,
     streams_max: usize,
@@ -171,7 +167,9 @@ impl Future for Driver {
         }
         this.watch_limit();
         this.watch_retirement();
-        match this.keepalive.as_mut().map(|keepalive| keepalive.poll_silence(cx, &this.link)) {
+        // None without a call: servers count such PINGs as abuse. The next call wakes this task.
+        let watch = this.link.in_flight() > 0;
+        match this.keepalive.as_mut().map(|keepalive| keepalive.poll_silence(cx, watch)) {
             Some(Poll::Ready(error)) => Poll::Ready(Err(error)),
             Some(Poll::Pending) | None => Poll::Pending,
         }
@@ -198,79 +196,5 @@ impl Driver {
             }
             pool.lost(&self.link);
         }
-    }
-}
-
-/// When to ask whether the peer is there.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
-    pub(super) interval: Duration,
-    pub(super) timeout: Duration,
-}
-
-/// PINGs (RFC 9113 §6.7) while calls are in flight and nothing is heard; none otherwise, as servers count PINGs without
-/// calls as abuse.
-struct Keepalive {
-    pings: PingPong,
-    pace: Pace,
-    phase: Phase,
-    timer: Pin<Box<Sleep>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// No call; the next one wakes the connection's task.
-    Idle,
-    Watching,
-    AwaitingPong,
-}
-
-impl Keepalive {
-    fn new(pings: PingPong, pace: Pace) -> Self {
-        Self { pings, pace, phase: Phase::Idle, timer: Box::pin(sleep_until(Instant::now())) }
-    }
-
-    /// Ready when the peer is given up.
-    fn poll_silence(&mut self, cx: &mut Context<'_>, link: &Link) -> Poll<io::Error> {
-        loop {
-            match self.phase {
-                Phase::Idle if link.in_flight() == 0 => return Poll::Pending,
-                Phase::Idle => {
-                    link.heard.store(false, Ordering::Relaxed);
-                    self.wait(Phase::Watching, self.pace.interval);
-                }
-                Phase::Watching => {
-                    ready!(self.timer.as_mut().poll(cx));
-                    if link.in_flight() == 0 {
-                        self.phase = Phase::Idle;
-                    } else if link.heard.swap(false, Ordering::Relaxed) {
-                        self.wait(Phase::Watching, self.pace.interval);
-                    } else if self.pings.send_ping(Ping::opaque()).is_ok() {
-                        self.wait(Phase::AwaitingPong, self.pace.timeout);
-                    } else {
-                        self.phase = Phase::Idle;
-                        return Poll::Pending;
-                    }
-                }
-                Phase::AwaitingPong => {
-                    if self.pings.poll_pong(cx).is_ready() {
-                        self.wait(Phase::Watching, self.pace.interval);
-                        continue;
-                    }
-                    ready!(self.timer.as_mut().poll(cx));
-                    if link.heard.swap(false, Ordering::Relaxed) {
-                        // It speaks, if not of the PING.
-                        self.wait(Phase::AwaitingPong, self.pace.timeout);
-                    } else {
-                        return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "keepalive PING not answered"));
-                    }
-                }
-            }
-        }
-    }
-
-    fn wait(&mut self, phase: Phase, time: Duration) {
-        self.phase = phase;
-        self.timer.as_mut().reset(Instant::now() + time);
     }
 }

@@ -12,11 +12,14 @@ use super::{
     balance::{self, Load},
     cluster::{Cluster, Endpoint},
     connect::{self, ConnectError},
-    connection::{BeginError, Begun, Line, Link, Pace, lock},
+    connection::{BeginError, Begun, Line, Link, lock},
     failure,
     request::Outgoing,
 };
-use crate::status::{Code, Reason, Status};
+use crate::{
+    keepalive::Pace,
+    status::{Code, Reason, Status},
+};
 
 /// Calls that may wait at one worker for one cluster.
 const WAITING_MAX: usize = 10_000;

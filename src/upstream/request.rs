@@ -32,7 +32,7 @@ impl Outgoing {
         headers.insert(TE, TRAILERS);
         headers.insert(CONTENT_TYPE, head.content_type);
         headers.insert(USER_AGENT, AGENT);
-        if head.deadline.is_some() {
+        if repeats && head.deadline.is_some() {
             // Its place: a copy has room for what is there, and no more.
             headers.insert(GRPC_TIMEOUT, HeaderValue::from_static("0n"));
         }

@@ -82,6 +82,22 @@ async fn a_service_without_a_schema_passes_untouched() {
 }
 
 #[tokio::test]
+async fn a_whole_request_goes_up_in_one_frame() {
+    let (mut backend, gateway) = start().await;
+    for path in [SAY, "/other.Service/Method"] {
+        let mut conn = gateway.connect(Via::H2Tls).await;
+        let exchange = conn.whole("POST", path, GRPC, Some(framed(b"")));
+        let serve = async {
+            let mut call = backend.call().await;
+            assert_eq!(call.frames().await, [framed(b"")], "an empty frame would be counted against the connection");
+            call.answer(ok_head().header("grpc-status", "0").body(()).unwrap(), true);
+        };
+        let (answer, ()) = tokio::join!(exchange, serve);
+        assert_eq!(status(&answer).0, "0", "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_answer_of_trailers_only_passes_with_its_metadata() {
     let (mut backend, gateway) = start().await;
     let mut conn = gateway.connect(Via::H2Tls).await;

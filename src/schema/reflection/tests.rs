@@ -130,6 +130,11 @@ impl Requests for Up {
         }
     }
 
+    fn send_last(&mut self, envelopes: Bytes) {
+        self.send(envelopes);
+        self.finish();
+    }
+
     fn finish(&mut self) {
         if self.ends {
             self.shared.lock().unwrap().push(ReplyEvent::End(Ok(HeaderMap::new())));

@@ -121,7 +121,7 @@ fn a_worker_that_cannot_be_made_ends_the_server() {
     let drain = Drain::new();
     let made = server.run(drain.clone(), |worker| {
         assert_eq!(worker, 0, "worker 1 has nothing to work with");
-        service_fn(|_| async { Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())) })
+        |_: &Arc<Peer>, _| async { Response::new(Full::<Bytes>::default()) }
     });
     assert!(drain.is_draining());
     assert_eq!(made.unwrap_err().to_string(), "worker 1 ended in a panic");

@@ -19,7 +19,6 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
-use hyper::service::service_fn;
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, ServerName},
@@ -73,7 +72,7 @@ impl Running {
             thread: thread::spawn(move || {
                 server.run(for_run, move |worker| {
                     let calls = for_service.clone();
-                    service_fn(move |request| answer(request, worker, calls.clone()))
+                    move |peer: &Arc<Peer>, request| answer(peer.clone(), request, worker, calls.clone())
                 })
             }),
         }
@@ -108,10 +107,11 @@ impl Running {
 /// `/hold` answers when released and reads nothing, `/panic` panics, `/upgrade` switches protocols; everything else is
 /// told what the service sees.
 async fn answer(
-    mut request: Request<Incoming>,
+    peer: Arc<Peer>,
+    mut request: Request<RequestBody>,
     worker: usize,
     calls: Arc<Calls>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Response<Full<Bytes>> {
     match request.uri().path() {
         "/hold" => {
             let released = calls.release.notified();
@@ -130,11 +130,10 @@ async fn answer(
                 .status(StatusCode::SWITCHING_PROTOCOLS)
                 .header("connection", "upgrade")
                 .header("upgrade", "test");
-            return Ok(response.body(Full::default()).unwrap());
+            return response.body(Full::default()).unwrap();
         }
         _ => {}
     }
-    let peer = request.extensions().get::<Arc<Peer>>().unwrap();
     let told = format!(
         "{:?} tls={} sni={:?} remote={} worker={worker}",
         request.version(),
@@ -142,7 +141,7 @@ async fn answer(
         peer.sni,
         peer.remote.is_some_and(|remote| remote.ip().is_loopback()),
     );
-    Ok(Response::new(Full::new(told.into())))
+    Response::new(Full::new(told.into()))
 }
 
 fn settings(tls: Option<ServerTls>) -> Settings {

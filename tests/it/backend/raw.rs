@@ -145,15 +145,22 @@ impl RawCall {
         self.request.headers()
     }
 
+    /// Every DATA frame up to the half-close.
+    pub async fn frames(&mut self) -> Vec<Bytes> {
+        let mut frames = Vec::new();
+        let body = self.request.body_mut();
+        while let Some(frame) = within(body.data()).await {
+            let frame = frame.expect("the request stream does not break");
+            let _ = body.flow_control().release_capacity(frame.len());
+            frames.push(frame);
+        }
+        frames
+    }
+
     /// Every request message up to the half-close.
     pub async fn requests(&mut self) -> Vec<Bytes> {
         let mut deframer = Deframer::new(64 << 20);
-        let body = self.request.body_mut();
-        while let Some(piece) = within(body.data()).await {
-            let piece = piece.expect("the request stream does not break");
-            let _ = body.flow_control().release_capacity(piece.len());
-            deframer.push(piece);
-        }
+        self.frames().await.into_iter().for_each(|frame| deframer.push(frame));
         let mut messages = Vec::new();
         while let Some(envelope) = deframer.next_envelope().expect("the gateway frames well") {
             messages.push(envelope.payload);
