@@ -130,7 +130,7 @@ impl Dialect {
 /// The media type of a header, without its parameters, as it stands; none where it is absent or not ASCII.
 pub fn media_type<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Option<&'h str> {
     let value = headers.get(name)?.to_str().ok()?;
-    Some(value.split(';').next().unwrap_or(value).trim())
+    Some(value.find(';').map_or(value, |end| &value[..end]).trim_ascii())
 }
 
 /// Whether a request of this method may have come about by following a link or showing a picture.

@@ -52,7 +52,8 @@ pub const SET_BYTES_MAX: usize = 64 << 20;
 pub struct Schema {
     pool: Arc<DescriptorPool>,
     methods: Vec<Method>,
-    by_path: HashMap<Box<str>, MethodId>,
+    /// Looked up by whatever clients ask for; only we put names in, so that no flood of equal hashes can be made.
+    by_path: HashMap<Box<str>, MethodId, foldhash::fast::RandomState>,
 }
 
 /// A method of one [`Schema`]: its place in [`Schema::methods`].

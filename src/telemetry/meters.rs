@@ -22,7 +22,7 @@ pub(super) struct Meters {
     pub(super) workers: Box<[Arc<WorkerMeters>]>,
     joined: AtomicUsize,
     /// Read on every call, replaced whole when a method is called for the first time.
-    methods: ArcSwap<HashMap<Box<str>, Arc<MethodMeters>>>,
+    methods: ArcSwap<HashMap<Box<str>, Arc<MethodMeters>, foldhash::fast::RandomState>>,
     /// Held while `methods` is replaced.
     adding: Mutex<()>,
     /// Of calls without a route, and of methods beyond [`METHODS_MAX`].
