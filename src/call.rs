@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, uri::PathAndQuery};
 use tokio::time::Instant;
 
-use crate::status::Status;
+use crate::{status::Status, wire::Coded};
 
 /// What is known of a call before its first message.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct UnaryReply {
     pub head: HeaderMap,
     /// The message, without its envelope.
     pub message: Bytes,
+    /// The same in the coding that it came in.
+    pub coded: Option<Coded>,
     pub trailers: HeaderMap,
 }
 

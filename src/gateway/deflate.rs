@@ -9,6 +9,7 @@ use super::{reply::ReplyBody, request::Call, snapshot::Route};
 use crate::{
     coding::{Accepted, Coding, DeflateError, Deflater, deflate},
     dialect::media_type,
+    wire::Coded,
 };
 
 /// A larger body is compressed piece by piece as it is taken, so that no other call waits long for the worker.
@@ -79,6 +80,20 @@ impl Call<'_> {
             mark(coding, response.headers_mut());
         }
         response
+    }
+
+    /// Sends what the upstream has compressed already, where the reply is that message and the client takes its coding.
+    pub(super) fn reuse(&self, response: &mut Response<ReplyBody>, message: &Bytes, coded: &Coded) {
+        let is_message = matches!(response.body(), ReplyBody::Whole(body) if body == message);
+        let is_offered = self.snapshot.compression.algorithms.contains(&coded.coding);
+        if is_message
+            && is_offered
+            && self.choose_coding(response).is_some()
+            && self.accepted().choose(&[coded.coding]).is_some()
+        {
+            *response.body_mut() = ReplyBody::Whole(coded.bytes.clone());
+            mark(coded.coding, response.headers_mut());
+        }
     }
 
     /// The compressor of a stream, where the route has its streams compressed and the client takes it; the head then

@@ -37,7 +37,7 @@ use crate::{
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
     upstream::bad_message,
-    wire::Messages,
+    wire::{Message, Messages},
 };
 
 /// Opens the call, waits for its first sign, and answers with the rest as a body.
@@ -286,7 +286,7 @@ impl Pump {
                 ReplyEvent::Head(metadata) => head = metadata,
                 ReplyEvent::Data(data) => {
                     self.messages.push(data);
-                    while let Some(next) = self.messages.next_message().map_err(bad_message)? {
+                    while let Some(next) = self.messages.next_as_it_came().map_err(bad_message)? {
                         if message.replace(next).is_some() {
                             return Err(not_one("more than one message"));
                         }
@@ -295,8 +295,8 @@ impl Pump {
                 ReplyEvent::End(Err(status)) => return Err(status),
                 ReplyEvent::End(Ok(trailers)) => {
                     self.messages.end().map_err(bad_message)?;
-                    let message = message.ok_or_else(|| not_one("no message"))?;
-                    return Ok(UnaryReply { head, message, trailers });
+                    let Message { plain, coded } = message.ok_or_else(|| not_one("no message"))?;
+                    return Ok(UnaryReply { head, message: plain, coded, trailers });
                 }
             }
         }

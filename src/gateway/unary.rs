@@ -75,6 +75,9 @@ pub(super) fn whole(
     } else if status == StatusCode::OK && dialect::is_safe(&call.head.method) {
         response = reply::let_keep(call, route.policy.settings.cache_control.as_ref(), response);
     }
+    if let Some(coded) = &upstream.coded {
+        call.reuse(&mut response, &upstream.message, coded);
+    }
     record.http_status(response.status());
     record.finish(Ok(()));
     Ok(response)

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     call::{CallHead, ReplyEvent, UnaryReply},
     status::{Code, Status},
-    wire::Messages,
+    wire::{Message, Messages},
 };
 
 /// How often a call that the peer never processed is sent again.
@@ -90,14 +90,14 @@ pub(super) fn timely(status: Status, deadline: Option<Instant>) -> Status {
 
 struct Collected {
     head: HeaderMap,
-    message: Option<Bytes>,
+    message: Option<Message>,
     messages: Messages,
 }
 
 impl Collected {
     fn push(&mut self, piece: Bytes) -> Result<(), Status> {
         self.messages.push(piece);
-        while let Some(message) = self.messages.next_message().map_err(bad_message)? {
+        while let Some(message) = self.messages.next_as_it_came().map_err(bad_message)? {
             if self.message.replace(message).is_some() {
                 let text = "the upstream answered a unary call with more than one message";
                 return Err(failure::protocol(Code::Unimplemented, text));
@@ -108,9 +108,9 @@ impl Collected {
 
     fn end(self, trailers: HeaderMap) -> Result<UnaryReply, Status> {
         self.messages.end().map_err(bad_message)?;
-        let Some(message) = self.message else {
+        let Some(Message { plain, coded }) = self.message else {
             return Err(failure::protocol(Code::Unimplemented, "the upstream answered a unary call with no message"));
         };
-        Ok(UnaryReply { head: self.head, message, trailers })
+        Ok(UnaryReply { head: self.head, message: plain, coded, trailers })
     }
 }

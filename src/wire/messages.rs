@@ -31,6 +31,21 @@ pub enum MessageError {
     Inflate(#[from] InflateError),
 }
 
+/// A message, and as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub plain: Bytes,
+    /// None where it came as it is.
+    pub coded: Option<Coded>,
+}
+
+/// A message in a coding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coded {
+    pub coding: Coding,
+    pub bytes: Bytes,
+}
+
 impl Messages {
     /// `message_bytes_max`: of a message as it comes, and as it was.
     pub fn new(message_bytes_max: usize) -> Self {
@@ -58,11 +73,20 @@ impl Messages {
     /// # Errors
     /// One over the limit; one that is compressed as nobody agreed on.
     pub fn next_message(&mut self) -> Result<Option<Bytes>, MessageError> {
+        Ok(self.next_as_it_came()?.map(|message| message.plain))
+    }
+
+    /// The same, with what it was inflated from.
+    ///
+    /// # Errors
+    /// As [`Messages::next_message`].
+    pub fn next_as_it_came(&mut self) -> Result<Option<Message>, MessageError> {
         let Some(Envelope { flags, payload }) = self.deframer.next_envelope()? else { return Ok(None) };
         match (flags, &self.encoding) {
-            (0, _) => Ok(Some(payload)),
+            (0, _) => Ok(Some(Message { plain: payload, coded: None })),
             (COMPRESSED, Encoding::Known(coding)) => {
-                Ok(Some(coding::inflate(*coding, &payload, self.message_bytes_max)?.into()))
+                let plain = coding::inflate(*coding, &payload, self.message_bytes_max)?.into();
+                Ok(Some(Message { plain, coded: Some(Coded { coding: *coding, bytes: payload }) }))
             }
             (COMPRESSED, Encoding::Unknown(name)) => Err(MessageError::Encoding(name.clone())),
             (flags, _) => Err(EnvelopeError::Flags(flags).into()),

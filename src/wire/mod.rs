@@ -14,4 +14,4 @@ pub use delimited::{Delimited, DelimitedError};
 pub use envelope::{
     COMPRESSED, Counter, Deframer, Envelope, EnvelopeError, PREFIX_BYTES, close_envelope, open_envelope, prefix,
 };
-pub use messages::{MessageError, Messages};
+pub use messages::{Coded, Message, MessageError, Messages};

@@ -79,6 +79,50 @@ async fn an_upstream_is_told_what_is_read_and_gets_large_messages_compressed() {
     }
 }
 
+/// What is told in protobuf, alone and whole, is the upstream's message: where the client takes the coding that it came in,
+/// it is not compressed again.
+#[tokio::test]
+async fn a_reply_that_came_compressed_goes_on_as_it_came_where_the_client_takes_it() {
+    const CONNECT: &[(&str, &str)] = &[("content-type", "application/proto")];
+    const REST: &[(&str, &str)] = &[("content-type", "application/x-protobuf"), ("accept", "application/x-protobuf")];
+    const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+    let text = (0..2000).map(|number| format!("{} ", number * number)).collect();
+    let message = Msg { text, ..Msg::default() }.encode_to_vec();
+    let levels = Levels { gzip: 1, zstd: 19, ..Levels::default() };
+    for coding in [Coding::Gzip, Coding::Zstd] {
+        let mut backend = RawBackend::start().await;
+        let gateway = before(&backend, coding.name()).await;
+        let coded = deflate(coding, levels, &message).unwrap();
+        assert_ne!(coded, deflate(coding, Levels::default(), &message).unwrap());
+        for (path, headers, accepted, expected, is_reused) in [
+            ("/tidegate.test.v1.Echo/Say", CONNECT, coding.name(), coding.name(), true),
+            ("/tidegate.test.v1.Echo/Say", CONNECT, "br, gzip, zstd", coding.name(), true),
+            ("/tidegate.test.v1.Echo/Say", CONNECT, "br", "br", false),
+            ("/tidegate.test.v1.Echo/Say", CONNECT, "", "", false),
+            ("/echo/say", REST, coding.name(), coding.name(), true),
+            ("/echo/say", JSON, coding.name(), coding.name(), false),
+        ] {
+            let body = if headers == JSON { Bytes::from_static(b"{}") } else { Bytes::new() };
+            let headers = [headers, &[("accept-encoding", accepted)]].concat();
+            let mut conn = gateway.connect(Via::H2Tls).await;
+            let asked = conn.begin("POST", path, &headers, Some(body)).await;
+            let ask = tokio::spawn(asked.whole());
+            let mut call = backend.call().await;
+            call.answer(grpc_head(coding.name()), false);
+            call.data(envelope(1, &coded));
+            call.trailers(&[("grpc-status", "0")]);
+            let answer = ask.await.unwrap();
+            let told = answer.headers.get("content-encoding").map_or("", |value| value.to_str().unwrap());
+            assert_eq!((answer.status.as_u16(), told), (200, expected), "{path} {accepted}: {answer:?}");
+            assert_eq!(answer.body == coded, is_reused, "{path} {accepted}");
+            assert_eq!(answer.body == message, expected.is_empty(), "{path} {accepted}");
+            let vary: Vec<_> = answer.headers.get_all("vary").iter().collect();
+            assert!(vary.iter().any(|value| *value == "accept-encoding"), "{vary:?}");
+        }
+        gateway.assert_nothing_internal();
+    }
+}
+
 fn grpc_head(encoding: &str) -> http::Response<()> {
     let head = http::Response::builder().header("content-type", "application/grpc");
     let head = if encoding.is_empty() { head } else { head.header("grpc-encoding", encoding) };
