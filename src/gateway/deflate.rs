@@ -85,12 +85,13 @@ impl Call<'_> {
     /// Sends what the upstream has compressed already, where the reply is that message and the client takes its coding.
     pub(super) fn reuse(&self, response: &mut Response<ReplyBody>, message: &Bytes, coded: &Coded) {
         let is_message = matches!(response.body(), ReplyBody::Whole(body) if body == message);
-        let is_offered = self.snapshot.compression.algorithms.contains(&coded.coding);
-        if is_message
-            && is_offered
-            && self.choose_coding(response).is_some()
-            && self.accepted().choose(&[coded.coding]).is_some()
-        {
+        let algorithms = &self.snapshot.compression.algorithms;
+        if !is_message || !algorithms.contains(&coded.coding) || self.choose_coding(response).is_none() {
+            return;
+        }
+        // Among those that the client weighs alike, what is there already comes first.
+        let offered = [&[coded.coding], &algorithms[..]].concat();
+        if self.accepted().choose(&offered) == Some(coded.coding) {
             *response.body_mut() = ReplyBody::Whole(coded.bytes.clone());
             mark(coded.coding, response.headers_mut());
         }

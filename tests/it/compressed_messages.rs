@@ -98,6 +98,7 @@ async fn a_reply_that_came_compressed_goes_on_as_it_came_where_the_client_takes_
             ("/tidegate.test.v1.Echo/Say", CONNECT, coding.name(), coding.name(), true),
             ("/tidegate.test.v1.Echo/Say", CONNECT, "br, gzip, zstd", coding.name(), true),
             ("/tidegate.test.v1.Echo/Say", CONNECT, "br", "br", false),
+            ("/tidegate.test.v1.Echo/Say", CONNECT, "br, gzip;q=0.5, zstd;q=0.5", "br", false),
             ("/tidegate.test.v1.Echo/Say", CONNECT, "", "", false),
             ("/echo/say", REST, coding.name(), coding.name(), true),
             ("/echo/say", JSON, coding.name(), coding.name(), false),
