@@ -54,7 +54,10 @@ impl Output<'_> {
         let (mut url, mut content): (&[u8], &[u8]) = (b"", b"");
         each(wire, |tag, value| {
             match (tag, value) {
-                (Tag { number: 1, wire_type: LENGTH }, Raw::Bytes(bytes)) => url = bytes,
+                (Tag { number: 1, wire_type: LENGTH }, Raw::Bytes(bytes)) => {
+                    self.sound(Kind::String, value).map_err(|error| error.within("typeUrl"))?;
+                    url = bytes;
+                }
                 (Tag { number: 2, wire_type: LENGTH }, Raw::Bytes(bytes)) => content = bytes,
                 _ => {}
             }
@@ -146,6 +149,7 @@ impl Output<'_> {
         let mut last = None;
         each(wire, |tag, value| {
             if tag.number == 1 && tag.wire_type == field.kind.wire_type() {
+                self.sound(field.kind, value).map_err(|error| error.within(&field.json_name))?;
                 last = Some(value);
             }
             Ok(())

@@ -104,6 +104,8 @@ fn unsound_messages_are_the_upstreams_fault() {
         (b"\xf2\x01\x03\x12\x01\xd1\xf2\x01\x03\x12\x01b", "ms: a string that is not UTF-8"),
         (b"\x72\x01\xd1\x72\x01b", "s: a string that is not UTF-8"),
         (b"\xc2\x02\x01\xd1\xc8\x02\x01", "os: a string that is not UTF-8"),
+        (b"\xe2\x03\x06\x0a\x01\xd1\x0a\x01b", "wS.value: a string that is not UTF-8"),
+        (b"\xc2\x03\x06\x0a\x01\xd1\x0a\x01b", "any.typeUrl: a string that is not UTF-8"),
     ] {
         let error = CODEC.json(ALL, wire).unwrap_err();
         assert_eq!(error.to_string(), text, "{wire:?}");
