@@ -9,7 +9,10 @@ use super::{
     boot::{self, BootError, say},
 };
 use crate::{
-    config::{self, SchemaSource, Settings, StaticDir, StaticFiles},
+    config::{
+        self, EventStream, MethodMatch, Resume, RouteMatch, RoutePolicy, RouteRule, SchemaSource, Settings, StaticDir,
+        StaticFiles,
+    },
     demo,
 };
 
@@ -39,6 +42,19 @@ fn settings(addresses: &Addresses, backend: SocketAddr) -> Result<Settings, Boot
         "demo".clone_into(&mut upstream.name);
         upstream.schema = SchemaSource::Embedded(demo::descriptor_set());
     }
+    settings.routes.push(RouteRule {
+        matches: RouteMatch {
+            methods: Some(MethodMatch::Method("demo.liker.v1.Liker/WatchLikes".to_owned())),
+            ..RouteMatch::default()
+        },
+        policy: RoutePolicy {
+            sse: EventStream {
+                resume: Some(Resume { event_id: "sequence".to_owned(), request: "after_sequence".to_owned() }),
+                ..EventStream::default()
+            },
+            ..RoutePolicy::default()
+        },
+    });
     settings.assets = vec![StaticDir { path: "/".to_owned(), files: StaticFiles::Embedded(demo::assets()) }];
     Ok(settings)
 }

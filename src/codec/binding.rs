@@ -1,6 +1,6 @@
 //! What a route binds: which fields the path, the body and the answer stand for. Knows nothing of one call's values.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use smallvec::SmallVec;
 
@@ -13,6 +13,7 @@ use super::{
     Codec,
     bound::{Bound, QueryMode, message_of},
     error::{Flaw, InputError, OutputError},
+    events::Events,
     form::Slot,
     gather::{Found, join},
     output::{self, Output, Stop},
@@ -26,7 +27,7 @@ use super::{
 #[derive(Clone, Debug)]
 pub struct Binding {
     pub(super) input: PlanId,
-    output: PlanId,
+    pub(super) output: PlanId,
     pub(super) variables: Box<[Variable]>,
     pub(super) body: Body,
     response: Option<Path>,
@@ -34,6 +35,8 @@ pub struct Binding {
     response_tags: Box<[Tag]>,
     pub(super) update_mask: Option<UpdateMask>,
     pub(super) unknown_fields: UnknownFields,
+    /// None: event streams have no ids and no names.
+    pub(super) events: Option<Arc<Events>>,
     /// Where the bytes of the body go as they are.
     pub(super) http_body: Option<Slot>,
     reply_http_body: bool,
@@ -74,6 +77,12 @@ impl Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BindingError(String);
 
+impl BindingError {
+    pub(super) fn new(what: &str, name: &str, text: &str) -> Self {
+        Self(format!("{what} {name}: {text}"))
+    }
+}
+
 impl fmt::Display for BindingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -103,7 +112,7 @@ impl Binding {
         body: Option<&str>,
         response_body: Option<&str>,
     ) -> Result<Self, BindingError> {
-        let wrong = |what: &str, name: &str, text: &str| BindingError(format!("{what} {name}: {text}"));
+        let wrong = BindingError::new;
         let mut claims = Claims::default();
         let mut bound = Vec::with_capacity(variables.len());
         for name in variables {
@@ -149,6 +158,7 @@ impl Binding {
             response_tags,
             update_mask: None,
             unknown_fields: UnknownFields::Reject,
+            events: None,
             http_body,
             reply_http_body: is_http_body(codec, reply),
         })
@@ -166,6 +176,7 @@ impl Binding {
             response_tags: Box::default(),
             update_mask: None,
             unknown_fields: UnknownFields::Reject,
+            events: None,
             http_body: None,
             reply_http_body: false,
         }

@@ -31,6 +31,8 @@ pub struct Bound {
     /// All leaves as one message.
     whole: Vec<u8>,
     mode: QueryMode,
+    /// The field that says after which event the call goes on; it stands last, and so has the last word.
+    resume: Vec<u8>,
     pub(super) unknown: Unknown,
 }
 
@@ -74,7 +76,16 @@ impl Bound {
         sort(&mut leaves);
         let mut whole = Vec::new();
         encode(codec, &leaves.iter().collect::<Vec<_>>(), 0, &mut whole);
-        Ok(Self { leaves, whole, mode, unknown })
+        Ok(Self { leaves, whole, mode, resume: Vec::new(), unknown })
+    }
+
+    /// Makes the call go on after the last event that its client saw, whatever its messages say of that themselves.
+    ///
+    /// # Errors
+    /// An id that the field which the route names for it cannot hold.
+    pub fn resume(&mut self, codec: &Codec, binding: &Binding, event_id: &str) -> Result<(), InputError> {
+        self.resume.clear();
+        binding.resume(codec, event_id, &mut self.resume)
     }
 
     /// What the call gave that its message does not have, as far as it was left out since this was asked last.
@@ -196,6 +207,12 @@ impl Bound {
 
     /// Joins what the body gave, which stands in `out` behind `from`, with what the URL gives.
     fn complete(&self, codec: &Codec, binding: &Binding, from: usize, out: &mut Vec<u8>) -> Result<(), InputError> {
+        self.join(codec, binding, from, out)?;
+        out.extend_from_slice(&self.resume);
+        Ok(())
+    }
+
+    fn join(&self, codec: &Codec, binding: &Binding, from: usize, out: &mut Vec<u8>) -> Result<(), InputError> {
         let body = out.get(from..).unwrap_or_default();
         if body.is_empty() || self.leaves.is_empty() {
             out.extend_from_slice(&self.whole);

@@ -29,6 +29,8 @@ pub enum Place {
     Form { field: String, offset: usize },
     /// A variable of the path template.
     Path { variable: String },
+    /// The id of the last event that the client saw.
+    EventId,
 }
 
 impl InputError {
@@ -109,6 +111,7 @@ impl InputError {
             Place::Query { .. } => Reason::InvalidQuery,
             Place::Form { .. } => Reason::InvalidForm,
             Place::Path { .. } => Reason::InvalidPath,
+            Place::EventId => Reason::InvalidHeader,
         };
         let message = self.to_string();
         let Wrong { place, text, .. } = *self.0;
@@ -129,6 +132,7 @@ impl Place {
             | Self::Query { parameter: name }
             | Self::Form { field: name, .. }
             | Self::Path { variable: name } => name,
+            Self::EventId => "last-event-id",
         }
     }
 }
@@ -143,6 +147,7 @@ impl fmt::Display for InputError {
             Place::Query { parameter } => write!(f, "query parameter {parameter}: ")?,
             Place::Form { field, offset } => write!(f, "form field {field} (byte {offset}): ")?,
             Place::Path { variable } => write!(f, "path variable {variable}: ")?,
+            Place::EventId => f.write_str("last-event-id: ")?,
         }
         f.write_str(&self.0.text)
     }
@@ -197,7 +202,7 @@ struct Fault {
 
 impl OutputError {
     #[cold]
-    pub(super) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+    pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Fault { path: String::new(), text: text.into() }))
     }
 

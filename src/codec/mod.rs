@@ -5,6 +5,7 @@
 mod binding;
 mod bound;
 mod survey;
+mod events;
 mod patch;
 mod form;
 mod query;
@@ -43,6 +44,8 @@ mod output_tests;
 mod binding_tests;
 #[cfg(test)]
 mod form_tests;
+#[cfg(test)]
+mod events_tests;
 #[cfg(test)]
 mod oracle_tests;
 #[cfg(test)]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     error::{ConfigError, Place},
-    names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
+    names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
     settings::{Cidr, EndpointUrl, HostPattern, Timeout, ValuePattern},
     text::{Count, Percent, Period, Scalar, Size, Span, Weight},
     tree::{Key, Node, Value},
@@ -160,6 +160,7 @@ pub(super) const SCALARS: &[ScalarForm] = &[
     form::<FieldValue>(),
     form::<HostPattern>(),
     form::<MethodName>(),
+    form::<FieldPath>(),
     form::<Cidr>(),
     form::<PageOrigin>(),
     form::<Percent>(),

@@ -159,6 +159,23 @@ impl Scalar for MethodName {
     }
 }
 
+/// A field of a message, or of one within it: `sequence`, `cursor.position`.
+#[derive(Clone, Debug)]
+pub(super) struct FieldPath(pub(super) String);
+
+impl Scalar for FieldPath {
+    const FORMAT: &'static str = "field path";
+    const LOOKS: &'static str = "the path of a field such as `sequence` or `cursor.position`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        if full_name(text) { Ok(Self(text.to_owned())) } else { Err(format!("is not {}", Self::LOOKS)) }
+    }
+
+    fn print(&self) -> String {
+        self.0.clone()
+    }
+}
+
 /// The beginning of `pkg.Service`; empty: every service.
 #[derive(Clone, Debug)]
 pub(super) struct ServicePrefix(pub(super) String);

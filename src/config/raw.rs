@@ -12,7 +12,7 @@ use serde::{
 };
 
 use super::{
-    names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
+    names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
     settings::{Cidr, Compression, EndpointUrl, HostPattern, Services, Timeout, ValuePattern},
     text::{Count, Percent, Period, Size, Span, Text, Weight},
 };
@@ -255,6 +255,33 @@ pub(super) struct RawRoute {
     /// 300 KiB for as long as its stream lasts, and works at zstd's level 1 and brotli's quality 3 at most.
     #[serde(default)]
     pub(super) compress_streams: bool,
+    /// What Server-Sent Events bear beside their data, for the methods that stream replies to one request.
+    #[serde(default)]
+    pub(super) sse: RawEventStream,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawEventStream {
+    /// How a stream goes on where it was broken off. Without it, the `Last-Event-ID` of a browser that comes back goes to
+    /// the upstream as metadata `last-event-id`, and events have no ids.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) resume: Option<RawResume>,
+    /// The field of the reply whose value is the event's type, or the oneof whose member that is set names it. The field
+    /// is a string, an enum, an integer or bytes. Without it, or where it is empty, events are of the type `message`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) event: Option<Text<FieldPath>>,
+    /// Accept `?lastEventId=` in place of the header, for polyfills that cannot set it.
+    pub(super) query_event_id: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawResume {
+    /// The field of the reply whose value is the event's id: an integer, a string, bytes or an enum.
+    pub(super) event_id: Text<FieldPath>,
+    /// The field of the request that takes the id of the last event seen, whatever else the request says of it.
+    pub(super) request: Text<FieldPath>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::{
     check::{Findings, hint},
-    names::{FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
+    names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
     raw::*,
     settings::*,
     text::{Count, Percent, Period, Scalar, Size, Span, Text, Weight},
@@ -300,6 +300,7 @@ impl From<RawRoute> for RouteRule {
             cache_control: raw.cache_control.map(|value| value.0.0),
             query_token: raw.query_token,
             compress_streams: raw.compress_streams,
+            sse: raw.sse.into(),
         };
         Self { matches: raw.matches.into(), policy }
     }
@@ -319,6 +320,7 @@ impl From<&RouteRule> for RawRoute {
             cache_control,
             query_token,
             compress_streams,
+            sse,
         } = &rule.policy;
         let headers = |names: &[String]| names.iter().map(|name| Text(HeaderField(name.clone()))).collect();
         let (upstream, upstreams) = match &upstreams[..] {
@@ -343,6 +345,30 @@ impl From<&RouteRule> for RawRoute {
             cache_control: cache_control.clone().map(|value| Text(FieldValue(value))),
             query_token: *query_token,
             compress_streams: *compress_streams,
+            sse: sse.into(),
+        }
+    }
+}
+
+impl From<RawEventStream> for EventStream {
+    fn from(raw: RawEventStream) -> Self {
+        let resume = |resume: RawResume| Resume { event_id: resume.event_id.0.0, request: resume.request.0.0 };
+        Self {
+            resume: raw.resume.map(resume),
+            event: raw.event.map(|event| event.0.0),
+            query_event_id: raw.query_event_id,
+        }
+    }
+}
+
+impl From<&EventStream> for RawEventStream {
+    fn from(events: &EventStream) -> Self {
+        let path = |path: &String| Text(FieldPath(path.clone()));
+        Self {
+            resume: (events.resume.as_ref())
+                .map(|resume| RawResume { event_id: path(&resume.event_id), request: path(&resume.request) }),
+            event: events.event.as_ref().map(path),
+            query_event_id: events.query_event_id,
         }
     }
 }

@@ -133,7 +133,7 @@ pub struct RouteRule {
 }
 
 /// All of it must be so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteMatch {
     /// None: every method.
     pub methods: Option<MethodMatch>,
@@ -186,6 +186,26 @@ pub struct RoutePolicy {
     pub query_token: bool,
     /// Streams are compressed too, with a flush after each piece.
     pub compress_streams: bool,
+    pub sse: EventStream,
+}
+
+/// What Server-Sent Events bear beside their data, and how a stream of them goes on where it was broken off.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventStream {
+    pub resume: Option<Resume>,
+    /// The reply's field, or oneof, that names events.
+    pub event: Option<String>,
+    /// `?lastEventId=` is accepted in place of the header.
+    pub query_event_id: bool,
+}
+
+/// Two fields by their paths: what the one told last, the other takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// Of the reply.
+    pub event_id: String,
+    /// Of the request.
+    pub request: String,
 }
 
 /// Who gets copies of calls.

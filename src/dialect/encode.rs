@@ -149,7 +149,7 @@ impl ReplyEncoder {
                 ndjson::AFTER
             }
             Framing::Events => {
-                out.extend_from_slice(sse::BEFORE);
+                sse::begin_event(codec, binding, wire, out).inspect_err(|_| out.truncate(start))?;
                 sse::AFTER
             }
         };

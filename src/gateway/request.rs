@@ -27,7 +27,8 @@ use crate::{
     dialect::{
         self, BodyKind, Dialect, FormError, FormReader, RequestDecoder,
         connect::{self, Form, Get, GetError},
-        grpc, grpc_web, sse,
+        grpc, grpc_web,
+        sse::{self, LastEvent},
     },
     edge::{Client, OriginCheck, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
     status::{Code, Reason, Status},
@@ -66,6 +67,8 @@ pub(super) struct Opened<'c> {
     pub(super) message: Option<(BodyKind, Bytes)>,
     captures: SmallVec<[Cow<'c, str>; 4]>,
     query: Option<Cow<'c, str>>,
+    /// The last event that the client saw, where the route has a field for it.
+    resume: Option<String>,
 }
 
 impl<'c> Call<'c> {
@@ -88,12 +91,13 @@ impl<'c> Call<'c> {
         let upstream = lead.choose(&self.head.headers, || self.worker.ids.random())?;
         record.upstream(upstream);
         self.check(route)?;
-        if self.dialect == Dialect::Sse && sse::is_ended(&self.head.headers) {
+        let (token, query) = self.take_own(route, "access_token", self.head.uri.query().map(Cow::Borrowed))?;
+        let (last_event, query) = self.take_last_event(route, query)?;
+        if last_event == LastEvent::End {
             let mut response = Response::new(());
             *response.status_mut() = StatusCode::NO_CONTENT;
             return Ok(Begun::Answered(response));
         }
-        let (token, query) = self.take_own(route, "access_token", self.head.uri.query().map(Cow::Borrowed))?;
         let (message, query) = match self.dialect {
             Dialect::Connect if dialect::is_safe(&self.head.method) => {
                 let get = Get::parse(query.as_deref().unwrap_or_default()).map_err(GetError::into_status)?;
@@ -112,7 +116,28 @@ impl<'c> Call<'c> {
         {
             head.metadata.remove(header);
         }
-        Ok(Begun::Call(Box::new(Opened { route, upstream, head, message, captures, query })))
+        let resume = match last_event {
+            LastEvent::Id(id) if route.binding.resumes() => Some(id),
+            LastEvent::Id(id) => {
+                head.metadata.insert(sse::LAST_EVENT_ID, sse::to_metadata(&id)?);
+                None
+            }
+            LastEvent::None | LastEvent::End => None,
+        };
+        Ok(Begun::Call(Box::new(Opened { route, upstream, head, message, captures, query, resume })))
+    }
+
+    /// Where an event stream is to go on.
+    fn take_last_event(
+        &self,
+        route: &Route,
+        query: Option<Cow<'c, str>>,
+    ) -> Result<(LastEvent, Option<Cow<'c, str>>), Status> {
+        if self.dialect != Dialect::Sse {
+            return Ok((LastEvent::None, query));
+        }
+        let (parameter, query) = self.take_own(route, sse::QUERY_EVENT_ID, query)?;
+        Ok((LastEvent::of(&self.head.headers, parameter.as_deref())?, query))
     }
 
     /// What the route and the dialect together do not allow.
@@ -169,6 +194,7 @@ impl<'c> Call<'c> {
     ) -> Result<(Option<String>, Option<Cow<'c, str>>), Status> {
         let ours = match name {
             "message" => route.is_method_path && dialect::is_safe(&self.head.method),
+            sse::QUERY_EVENT_ID => route.policy.settings.sse.query_event_id,
             _ => route.policy.settings.query_token,
         };
         let may_hold = |text: &&str| ours && (text.contains(name) || text.contains('%'));
@@ -206,11 +232,6 @@ impl<'c> Call<'c> {
             if metadata.insert(header::AUTHORIZATION, value).is_some() {
                 return Err(second_token("the query"));
             }
-        }
-        if self.dialect == Dialect::Sse
-            && let Some(id) = sse::last_event_id(headers)
-        {
-            metadata.insert(sse::LAST_EVENT_ID, id);
         }
         let limit = match (route.policy.settings.timeout, route.client_streaming || route.server_streaming) {
             (Timeout::After(limit), _) => Some(limit),
@@ -369,7 +390,13 @@ impl Opened<'_> {
     pub(super) fn bind(&self, call: &Call<'_>) -> Result<Bound, Status> {
         let mode = if call.dialect == Dialect::WebSocket { QueryMode::Fill } else { QueryMode::Strict };
         let captures: SmallVec<[&str; 4]> = self.captures.iter().map(AsRef::as_ref).collect();
-        let bound = self.route.binding.bind(&call.snapshot.codec, &captures, self.query.as_deref(), mode);
+        let (codec, binding) = (&call.snapshot.codec, &self.route.binding);
+        let bound = binding.bind(codec, &captures, self.query.as_deref(), mode).and_then(|mut bound| {
+            if let Some(id) = &self.resume {
+                bound.resume(codec, binding, id)?;
+            }
+            Ok(bound)
+        });
         bound.map_err(InputError::into_status)
     }
 }

@@ -122,6 +122,8 @@ pub enum SnapshotError {
         "the upstreams `{first}` and `{second}` both have the service `{service}`, and no route says who takes its calls"
     )]
     Rivals { service: String, first: String, second: String },
+    #[error("routes: sse of {method}: {cause}")]
+    Events { method: String, cause: crate::codec::BindingError },
     #[error("{second}: {rules}; the first stands at {first}")]
     Ambiguous { first: Location, second: Location, rules: Box<route::AmbiguousRules> },
 }
@@ -163,7 +165,7 @@ impl Snapshot {
             table: TableBuilder::default(),
         };
         for (method, plan) in schema.methods().iter().zip(&plans) {
-            builder.method(method, plan);
+            builder.method(method, plan)?;
         }
         for (method, plan) in schema.methods().iter().zip(&plans) {
             for rule in &method.rules {
@@ -171,7 +173,7 @@ impl Snapshot {
             }
         }
         let passing = builder.passing(&policies);
-        builder.add_variants();
+        builder.add_variants()?;
         let routes = builder.routes;
         let table = builder.table.build().map_err(|rules| ambiguous(rules, &schema, &sources))?;
         let names = settings.upstreams.iter().map(|upstream| upstream.name.as_str());
@@ -393,12 +395,12 @@ struct Variant {
 }
 
 impl Builder<'_> {
-    fn method(&mut self, method: &SchemaMethod, plan: &Plan) {
+    fn method(&mut self, method: &SchemaMethod, plan: &Plan) -> Result<(), SnapshotError> {
         let (input, output) = (self.codec.plan(method.input), self.codec.plan(method.output));
         // Never fails: no field is named.
         let binding = Binding::compile(self.codec, input, output, &[], Some("*"), None)
             .unwrap_or_else(|_| Binding::whole(input, output));
-        self.push(method, binding, plan, true);
+        self.push(method, binding, plan, true).map(drop)
     }
 
     fn rule(&mut self, method: &SchemaMethod, rule: &HttpRule, plan: &Plan) -> Result<(), SnapshotError> {
@@ -423,7 +425,7 @@ impl Builder<'_> {
             })?;
         let is_patch = rule.verb == route::Verb::Method(Method::PATCH);
         let binding = if is_patch { binding.with_update_mask(self.codec) } else { binding };
-        let index = self.push(method, binding, plan, false);
+        let index = self.push(method, binding, plan, false)?;
         let method_path = self.schema.method(&rule.template).map(|named| &self.schema[named].path);
         match method_path.map(|path| *path == method.path && is_implied(rule)) {
             None => self.table.add(rule.verb.clone(), &template, index, &selector),
@@ -437,7 +439,13 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn push(&mut self, method: &SchemaMethod, binding: Binding, plan: &Plan, is_method_path: bool) -> u32 {
+    fn push(
+        &mut self,
+        method: &SchemaMethod,
+        binding: Binding,
+        plan: &Plan,
+        is_method_path: bool,
+    ) -> Result<u32, SnapshotError> {
         let index = self.next_index();
         let special = plan.special.iter().map(|(condition, policy)| Variant {
             base: index,
@@ -446,16 +454,19 @@ impl Builder<'_> {
             policy: policy.clone(),
         });
         self.variants.extend(special);
+        let name = format!("{}/{}", method.service, method.name);
+        let streams = method.server_streaming && !method.client_streaming;
+        let binding = self.on_route(binding, &name, streams, &plan.policy)?;
         self.routes.push(Route {
             index,
-            name: format!("{}/{}", method.service, method.name),
+            name,
             path: method.path.clone(),
             client_streaming: method.client_streaming,
             server_streaming: method.server_streaming,
             no_side_effects: method.no_side_effects,
             is_method_path,
             has_schema: true,
-            binding: binding.with_unknown_fields(plan.policy.settings.unknown_fields),
+            binding,
             policy: plan.policy.clone(),
             mirror: plan.mirror(&plan.policy),
             condition: None,
@@ -463,7 +474,23 @@ impl Builder<'_> {
             variants: Vec::new(),
             base: index,
         });
-        index
+        Ok(index)
+    }
+
+    /// What a policy makes of a method's binding; `streams`: its replies can be events.
+    fn on_route(
+        &self,
+        binding: Binding,
+        method: &str,
+        streams: bool,
+        policy: &Policy,
+    ) -> Result<Binding, SnapshotError> {
+        let binding = binding.with_unknown_fields(policy.settings.unknown_fields);
+        if !streams {
+            return Ok(binding);
+        }
+        let bound = binding.with_events(self.codec, &policy.settings.sse);
+        bound.map_err(|cause| SnapshotError::Events { method: method.to_owned(), cause })
     }
 
     /// Services that no schema knows: gRPC alone can carry them.
@@ -502,16 +529,19 @@ impl Builder<'_> {
         passing
     }
 
-    fn add_variants(&mut self) {
+    fn add_variants(&mut self) -> Result<(), SnapshotError> {
         for Variant { base, condition, policy, mirror } in std::mem::take(&mut self.variants) {
             let index = self.next_index();
             let Some(route) = self.routes.get_mut(base as usize) else { continue };
             route.variants.push(index);
-            let binding = route.binding.clone().with_unknown_fields(policy.settings.unknown_fields);
+            let route = route.clone();
+            let streams = route.server_streaming && !route.client_streaming;
+            let binding = self.on_route(route.binding.clone(), &route.name, streams, &policy)?;
             let (condition, variants) = (Some(condition), Vec::new());
-            let variant = Route { index, binding, policy, mirror, condition, variants, ..route.clone() };
+            let variant = Route { index, binding, policy, mirror, condition, variants, ..route };
             self.routes.push(variant);
         }
+        Ok(())
     }
 
     fn next_index(&self) -> u32 {

@@ -13,21 +13,14 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{
     backend::{Backend, RawBackend, RawCall, framed},
-    harness::{Config, Gateway, PATIENCE, Via, process::Process, temp::TempDir},
+    harness::{Config, Gateway, PATIENCE, Via, temp::TempDir},
     proto::DESCRIPTOR_SET,
 };
 
 /// What `tidegate serve` says of an upstream with this schema, which it must not serve.
 async fn refused(dir: &TempDir, schema: &str) -> String {
-    let config = Config::new().upstream("bad", ([127, 0, 0, 1], 1).into(), &format!("schema: {schema}")).render(dir);
-    let mut command = Gateway::command();
-    let mut process =
-        Process::start(command.arg("serve").arg("--config").arg(dir.write("tidegate.yaml", config)), "cargo builds it");
-    let code = process.exit().await.code();
-    process.stderr.ended().await;
-    assert_eq!(code, Some(2), "{}", process.transcript());
-    assert_eq!(process.stdout.text(), "", "no port is bound");
-    process.stderr.text()
+    let config = Config::new().upstream("bad", ([127, 0, 0, 1], 1).into(), &format!("schema: {schema}"));
+    Gateway::refused(&config, dir).await
 }
 
 fn file(name: &str, imports: &[&str]) -> FileDescriptorProto {

@@ -43,6 +43,7 @@ mod routing;
 mod schemas;
 mod service_config;
 mod slow_reader;
+mod sse;
 mod strictness;
 mod unknown_fields;
 mod uploads;

@@ -195,7 +195,9 @@ impl Echo for EchoService {
         // With nothing before it, a failure is a refusal: the reply has no head but the status.
         head.script.reach(0).await?;
         let reply = head.reply(());
-        let state = Down { head, request: request.into_inner(), next: 0, sent: self.sent.clone() };
+        let request = request.into_inner();
+        let next = request.after.map_or(0, |after| u32::try_from(after).expect("a number that was sent") + 1);
+        let state = Down { head, request, next, sent: self.sent.clone() };
         let stream: Self::DownStream = Box::pin(futures_util::stream::unfold(state, Down::step));
         Ok(reply.map(|()| stream))
     }

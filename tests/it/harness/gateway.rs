@@ -26,6 +26,18 @@ impl Gateway {
         Self::ready(Process::start(&mut command, "cargo builds it"), dir).await
     }
 
+    /// What is said of a configuration, written to `dir`, that must not be served.
+    pub async fn refused(config: &Config, dir: &TempDir) -> String {
+        let file = dir.write("tidegate.yaml", config.render(dir));
+        let mut command = Self::command();
+        let mut process = Process::start(command.arg("serve").arg("--config").arg(file), "cargo builds it");
+        let code = process.exit().await.code();
+        process.stderr.ended().await;
+        assert_eq!(code, Some(2), "{}", process.transcript());
+        assert_eq!(process.stdout.text(), "", "no port is bound");
+        process.stderr.text()
+    }
+
     /// Starts with no file at all: schemas by reflection.
     pub async fn without_file(upstreams: &[String]) -> Self {
         let mut command = Self::command();

@@ -152,6 +152,7 @@ pub fn msg(message: &Value) -> Msg {
 
 pub fn stream_req(message: &Value) -> StreamReq {
     StreamReq {
+        after: None,
         text: text(message, "text"),
         count: int(message, "count"),
         delay_ms: int(message, "delayMs"),
