@@ -15,7 +15,7 @@ mod refusal;
 pub mod sse;
 pub mod websocket;
 
-use http::{HeaderMap, Method, Version, header, request::Parts};
+use http::{HeaderMap, Method, header, request::Parts};
 
 pub use accept::{VARY, output_settings, sends_protobuf};
 pub use connect::MethodKind;
@@ -65,7 +65,7 @@ impl Dialect {
     /// Decides from the request's head alone, before anything else can fail, so that every refusal is told in the
     /// caller's own tongue. `kind_of` knows the methods' own paths, by which plain JSON is told from Connect's.
     pub fn classify(head: &Parts, kind_of: impl FnOnce(&str) -> Option<MethodKind>) -> Self {
-        if websocket::is_upgrade(&head.method, &head.headers) && head.version < Version::HTTP_2 {
+        if websocket::is_asked_for(head) {
             return Self::WebSocket;
         }
         match media_type(&head.headers, &header::CONTENT_TYPE) {

@@ -1,15 +1,16 @@
 //! What HTTP/1.1 asks of a request's head and the HTTP library lets pass. Where we and a proxy in front could read a
 //! request differently, neither reading is taken.
 
+use h2::ext::Protocol;
 use http::{HeaderName, HeaderValue, StatusCode, Version, header, request::Parts};
 
 use crate::status::{Code, Reason, Status};
 
-/// One host, one type of body, one deadline, and no transfer coding but `chunked`.
+/// One host, one type of body, one deadline, no transfer coding but `chunked`, and no protocol within but WebSocket.
 ///
 /// # Errors
 /// 400 for the host (RFC 9112 §3.2) and for what must not be there twice (RFC 9110 §5.3), 501 for the coding
-/// (RFC 9112 §6.1).
+/// (RFC 9112 §6.1) and for the protocol.
 pub fn check_head(head: &Parts) -> Result<(), Status> {
     if head.version == Version::HTTP_11 && !head.headers.contains_key(header::HOST) {
         return Err(invalid(&header::HOST, "must be there"));
@@ -23,7 +24,19 @@ pub fn check_head(head: &Parts) -> Result<(), Status> {
         }
     }
     // In HTTP/2 there are none (RFC 9113 §8.2.2).
-    if head.version < Version::HTTP_2 { check_coding(head) } else { Ok(()) }
+    if head.version < Version::HTTP_2 { check_coding(head) } else { check_protocol(head) }
+}
+
+/// Extended CONNECT asks for a protocol by name (RFC 8441 §4); one that is not known is 501 (RFC 9220 §3).
+fn check_protocol(head: &Parts) -> Result<(), Status> {
+    if head.extensions.get().is_none_or(|protocol: &Protocol| protocol.as_str() == "websocket") {
+        return Ok(());
+    }
+    let what = "only `websocket` is known";
+    Err(Status::client(Code::Unimplemented, format!("header :protocol: {what}"))
+        .with_http(StatusCode::NOT_IMPLEMENTED)
+        .with_reason(Reason::InvalidHeader)
+        .with_violation(":protocol", what))
 }
 
 const ONCE: [HeaderName; 6] = [

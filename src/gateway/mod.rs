@@ -119,6 +119,10 @@ impl Gateway {
         let snapshot = self.0.snapshot.load_full();
         let dialect = snapshot.dialect(&head);
         let upgrade = (dialect == Dialect::WebSocket).then(|| head.extensions.remove()).flatten();
+        if dialect == Dialect::WebSocket {
+            // What CONNECT asks for over HTTP/2 is what GET asks for over HTTP/1.1 (RFC 8441 §5).
+            head.method = Method::GET;
+        }
         let client = Client::of(&head, &peer);
         let id = self.0.ids.of(&head.headers);
         let record = Record::begin(
@@ -181,7 +185,7 @@ impl Gateway {
                 }
                 Some(Form::Unary(_)) | None => unary::serve(call, opened, &mut record, body).await,
             },
-            Dialect::WebSocket => socket::serve(call, opened, &mut record, upgrade).await,
+            Dialect::WebSocket => socket::serve(call, opened, &mut record, upgrade, body).await,
             Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse => {
                 match opened.is_unary() {
                     true => unary::serve(call, opened, &mut record, body).await,

@@ -12,6 +12,7 @@ use http::{
     header::{self, Entry},
 };
 use http_body::{Body, Frame, SizeHint};
+use tokio::sync::mpsc;
 
 use super::{
     deflate::{self, Deflating},
@@ -31,6 +32,8 @@ pub enum ReplyBody {
     Deflating(Box<Deflating>),
     /// gRPC, passed through.
     Pass(Box<Pass>),
+    /// What a WebSocket says in a stream of HTTP/2.
+    Tunnel(mpsc::Receiver<Bytes>),
 }
 
 /// The reply was broken off on purpose: the client must see it end badly, never well.
@@ -70,13 +73,14 @@ impl Body for ReplyBody {
                 body.poll_next(cx).map(|next| next.map(|piece| piece.map(Frame::data).map_err(|_| Broken)))
             }
             Self::Pass(pass) => pass.poll_frame(cx),
+            Self::Tunnel(pieces) => pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Stream(_) | Self::Deflating(_) => false,
+            Self::Stream(_) | Self::Deflating(_) | Self::Tunnel(_) => false,
             Self::Pass(pass) => pass.is_ended(),
         }
     }
@@ -84,7 +88,7 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(_) | Self::Deflating(_) | Self::Pass(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Deflating(_) | Self::Pass(_) | Self::Tunnel(_) => SizeHint::default(),
         }
     }
 }
@@ -143,7 +147,7 @@ pub(super) fn without_body(mut response: Response<ReplyBody>) -> Response<ReplyB
             response.headers_mut().insert(header::CONTENT_LENGTH, length);
         }
         ReplyBody::Stream(pump) => pump.leave(),
-        ReplyBody::Whole(_) | ReplyBody::Deflating(_) | ReplyBody::Pass(_) => {}
+        ReplyBody::Whole(_) | ReplyBody::Deflating(_) | ReplyBody::Pass(_) | ReplyBody::Tunnel(_) => {}
     }
     response.map(|_| ReplyBody::empty())
 }

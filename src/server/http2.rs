@@ -37,7 +37,9 @@ pub(super) fn builder(options: &Options) -> Builder {
         .data_frame_budget(DATA_FRAME_BUDGET)
         .max_concurrent_streams(STREAMS_MAX)
         .max_header_list_size(u32::try_from(options.limits.header_bytes_max).unwrap_or(u32::MAX))
-        .max_send_buffer_size(SEND_BUFFER_BYTES);
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        // WebSockets are streams like others (RFC 8441 §3).
+        .enable_connect_protocol();
     builder
 }
 

@@ -428,7 +428,7 @@ async fn a_websocket_that_speaks_wrongly_is_closed_with_the_reason() {
         ("not protobuf", Frame::Binary(vec![0xff; 8]), vec![1007], vec![]),
         ("too large", text(&json!({"text": "x".repeat(100_000)}).to_string()), vec![1009], vec![]),
     ] {
-        let mut socket = WebSocket::open(&gateway, true, "/echo/chat", &[]).await.expect("an upgrade");
+        let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/echo/chat", &[]).await.expect("an upgrade");
         match frame {
             Frame::Text(text) => socket.text(text).await,
             Frame::Binary(bytes) => socket.binary(bytes).await,
@@ -445,7 +445,7 @@ async fn a_websocket_that_speaks_wrongly_is_closed_with_the_reason() {
 async fn a_websocket_that_mixes_text_and_binary_is_closed_with_1003() {
     let (_backend, gateway) = start().await;
     let headers = [("sec-websocket-protocol", "tidegate.proto")];
-    let mut socket = WebSocket::open(&gateway, true, "/echo/chat", &headers).await.expect("an upgrade");
+    let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/echo/chat", &headers).await.expect("an upgrade");
     assert_eq!(socket.headers["sec-websocket-protocol"], "tidegate.proto");
     socket.binary(b"\x0a\x01a".to_vec()).await;
     assert_eq!(socket.next().await, Frame::Binary(b"\x0a\x01a".to_vec()));

@@ -69,6 +69,8 @@ async fn the_page_works_in_chromium_and_outlives_its_backend() {
     let lines = finish(chromium).await;
     assert!(lines.last().is_some_and(|line| line.starts_with("PASS ")), "{lines:?}");
     assert!(lines.iter().all(|line| !line.starts_with("not ok")), "{lines:?}");
+    // The page came over HTTP/2, and so did its WebSockets.
+    gateway.access(|record| record["dialect"] == "websocket" && record["http_status"] == 200).await;
     gateway.assert_nothing_internal();
 }
 

@@ -190,7 +190,7 @@ async fn what_an_upstream_compresses_wrongly_ends_that_call_alone() {
             assert_eq!(answer.status.as_u16(), status, "{encoding} {target}: {answer:?}");
             assert!(answer.text().contains(text), "{encoding} {target}: {answer:?}");
         }
-        let mut socket = WebSocket::open(&gateway, false, "/echo/say", &[]).await.unwrap();
+        let mut socket = WebSocket::open(&gateway, Via::H1, "/echo/say", &[]).await.unwrap();
         socket.text("{}").await;
         let mut call = backend.call().await;
         call.answer(grpc_head(encoding), false);

@@ -9,8 +9,10 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, frame::coding::CloseC
 use crate::{
     backend::{Backend, Event},
     harness::{
-        Config, Dialect, Gateway, How, Kind, Opening, PATIENCE, Step, Via, sse, within,
-        ws::{Frame, WebSocket},
+        Config, Dialect, Gateway, How, Kind, Opening, PATIENCE, Step, Via,
+        http::dial,
+        sse, within,
+        ws::{self, Frame, WebSocket},
     },
     proto::Sum,
 };
@@ -62,7 +64,8 @@ async fn every_method_is_reachable_by_its_full_name_too() {
     // NO_SIDE_EFFECTS lets a unary method be asked by GET; without a message it is the empty one.
     let answer = conn.whole("GET", &format!("{base}/Say"), &headers, None).await;
     assert!(answer.text().contains("data: {}\n") || answer.text().contains("data:{}\n"), "{answer:?}");
-    let mut socket = WebSocket::open(&gateway, true, &format!("{base}/Down{message}"), &[]).await.expect("an upgrade");
+    let mut socket =
+        WebSocket::open(&gateway, Via::H1Tls, &format!("{base}/Down{message}"), &[]).await.expect("an upgrade");
     assert_eq!(socket.next().await, Frame::Text(ticks[0].to_string()));
 }
 
@@ -293,7 +296,7 @@ async fn replies_come_in_the_kind_of_the_first_frame_or_of_the_subprotocol() {
         (Some("chat, tidegate.json"), Frame::Text(text.clone()), Frame::Text(text.clone())),
     ] {
         let headers: Vec<_> = protocol.iter().map(|value| ("sec-websocket-protocol", *value)).collect();
-        let mut socket = WebSocket::open(&gateway, true, "/echo/chat", &headers).await.expect("an upgrade");
+        let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/echo/chat", &headers).await.expect("an upgrade");
         match first {
             Frame::Text(text) => socket.text(text).await,
             Frame::Binary(bytes) => socket.binary(bytes).await,
@@ -303,10 +306,10 @@ async fn replies_come_in_the_kind_of_the_first_frame_or_of_the_subprotocol() {
     }
     // The first frame starts nothing here: the subprotocol alone says how replies come.
     let headers = [("sec-websocket-protocol", "tidegate.proto")];
-    let mut socket = WebSocket::open(&gateway, true, "/echo/down?text=a", &headers).await.expect("an upgrade");
+    let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/echo/down?text=a", &headers).await.expect("an upgrade");
     assert_eq!(socket.next().await, Frame::Binary(binary));
     // Something of another kind is refused with 1003.
-    let mut socket = WebSocket::open(&gateway, true, "/echo/chat", &headers).await.expect("an upgrade");
+    let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/echo/chat", &headers).await.expect("an upgrade");
     socket.text("{}").await;
     assert!(matches!(socket.next().await, Frame::Close(Some((1003, _)))));
 }
@@ -315,7 +318,7 @@ async fn replies_come_in_the_kind_of_the_first_frame_or_of_the_subprotocol() {
 async fn what_the_url_says_is_bound_into_every_message() {
     let (_backend, gateway) = start().await;
     // A GET rule whose message is complete from the URL.
-    let mut socket = WebSocket::open(&gateway, true, "/p1/x?i32=7", &[]).await.expect("an upgrade");
+    let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/p1/x?i32=7", &[]).await.expect("an upgrade");
     let Frame::Text(text) = socket.next().await else { panic!("a reply") };
     let seen: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(seen["requestJson"], r#"{"i32":7,"s":"x"}"#, "{seen}");
@@ -326,7 +329,7 @@ async fn what_the_url_says_is_bound_into_every_message() {
         (r#"{"s":"other"}"#, None),
     ];
     for (message, expected) in cases {
-        let mut socket = WebSocket::open(&gateway, true, "/b3/p", &[]).await.expect("an upgrade");
+        let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/b3/p", &[]).await.expect("an upgrade");
         socket.text(message).await;
         match (socket.next().await, expected) {
             (Frame::Text(text), Some(expected)) => {
@@ -343,13 +346,14 @@ async fn what_the_url_says_is_bound_into_every_message() {
 #[tokio::test]
 async fn raw_frames_carry_http_bodies() {
     let (_backend, gateway) = start().await;
-    let mut socket = WebSocket::open(&gateway, true, "/echo/download-stream?count=2", &[]).await.expect("an upgrade");
+    let mut socket =
+        WebSocket::open(&gateway, Via::H1Tls, "/echo/download-stream?count=2", &[]).await.expect("an upgrade");
     assert_eq!(socket.next().await, Frame::Text("chunk0\n".to_owned()));
     assert_eq!(socket.next().await, Frame::Text("chunk1\n".to_owned()));
     assert!(matches!(socket.next().await, Frame::Close(Some((1000, _)))));
 
     // Here an empty frame is data; only the close handshake ends the requests, and nobody is left to read the sum.
-    let mut socket = WebSocket::open(&gateway, true, "/echo/upload", &[]).await.expect("an upgrade");
+    let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/echo/upload", &[]).await.expect("an upgrade");
     socket.binary(vec![0xff; 10]).await;
     let Frame::Binary(sum) = socket.next().await else { panic!("the reply is of the first frame's kind") };
     let sum = Sum::decode(sum.as_slice()).unwrap();
@@ -360,7 +364,7 @@ async fn raw_frames_carry_http_bodies() {
 async fn an_orderly_close_ends_an_upload_of_raw_frames_well() {
     let (mut backend, gateway) = start().await;
     for frame in [None, Some(CloseFrame { code: CloseCode::Normal, reason: "".into() })] {
-        let mut socket = WebSocket::open(&gateway, true, "/echo/upload-stream", &[]).await.expect("an upgrade");
+        let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/echo/upload-stream", &[]).await.expect("an upgrade");
         socket.binary(vec![0xff; 10]).await;
         socket.binary(Vec::new()).await;
         socket.close(frame).await;
@@ -370,7 +374,7 @@ async fn an_orderly_close_ends_an_upload_of_raw_frames_well() {
         assert!(matches!(socket.next().await, Frame::Close(Some((1000, _)))));
         drop(backend.call("UploadStream").await);
     }
-    let mut socket = WebSocket::open(&gateway, true, "/echo/upload-stream", &[]).await.expect("an upgrade");
+    let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/echo/upload-stream", &[]).await.expect("an upgrade");
     socket.binary(vec![0xff; 10]).await;
     let mut seen = backend.call("UploadStream").await;
     socket.close(Some(CloseFrame { code: CloseCode::Away, reason: "".into() })).await;
@@ -381,7 +385,7 @@ async fn an_orderly_close_ends_an_upload_of_raw_frames_well() {
 async fn a_close_by_the_client_is_answered_and_cancels_the_call() {
     let (mut backend, gateway) = start().await;
     for (frame, code) in [(None, None), (Some(CloseCode::Normal), Some(1000)), (Some(CloseCode::Away), Some(1001))] {
-        let mut socket = WebSocket::open(&gateway, true, "/echo/chat", &[]).await.expect("an upgrade");
+        let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/echo/chat", &[]).await.expect("an upgrade");
         socket.text(r#"{"text":"a"}"#).await;
         assert!(matches!(socket.next().await, Frame::Text(_)));
         let mut seen = backend.call("Chat").await;
@@ -398,26 +402,52 @@ async fn a_websocket_that_gives_no_sign_of_life_is_given_up() {
     let mut backend = Backend::start().await;
     let config = Config::to(backend.address).limit("ws_ping", "100ms").limit("ws_pong_timeout", "200ms");
     let gateway = Gateway::start(config).await;
-    // A client that reads answers pings, and stays.
-    let mut alive = WebSocket::open(&gateway, false, "/echo/chat", &[]).await.expect("an upgrade");
-    alive.text(r#"{"text":"a"}"#).await;
-    assert!(matches!(alive.next().await, Frame::Text(_)));
-    let kept = backend.call("Chat").await;
-    // This one never reads, so it never answers.
-    let mut dead = WebSocket::open(&gateway, false, "/echo/chat", &[]).await.expect("an upgrade");
-    dead.text(r#"{"text":"b"}"#).await;
-    let mut lost = backend.call("Chat").await;
-    let reading = async {
-        // Reads on until the other is given up.
-        tokio::select! {
-            frame = alive.next() => panic!("the one that is alive got {frame:?}"),
-            _ = lost.cancelled() => {}
-        }
-    };
-    within(reading).await;
-    alive.text(r#"{"text":"still here"}"#).await;
-    assert_eq!(alive.next().await, Frame::Text(r#"{"text":"still here"}"#.to_owned()));
-    drop(kept);
+    for via in [Via::H1, Via::H2c] {
+        // A client that reads answers pings, and stays.
+        let mut alive = WebSocket::open(&gateway, via, "/echo/chat", &[]).await.expect("a WebSocket");
+        alive.text(r#"{"text":"a"}"#).await;
+        assert!(matches!(alive.next().await, Frame::Text(_)));
+        let kept = backend.call("Chat").await;
+        // This one never reads, so it never answers.
+        let mut dead = WebSocket::open(&gateway, via, "/echo/chat", &[]).await.expect("a WebSocket");
+        dead.text(r#"{"text":"b"}"#).await;
+        let mut lost = backend.call("Chat").await;
+        let reading = async {
+            // Reads on until the other is given up.
+            tokio::select! {
+                frame = alive.next() => panic!("the one that is alive got {frame:?}"),
+                _ = lost.cancelled() => {}
+            }
+        };
+        within(reading).await;
+        alive.text(r#"{"text":"still here"}"#).await;
+        assert_eq!(alive.next().await, Frame::Text(r#"{"text":"still here"}"#.to_owned()));
+        drop(kept);
+    }
+}
+
+#[tokio::test]
+async fn extended_connect_leads_to_websockets_and_nowhere_else() {
+    let (mut backend, gateway) = start().await;
+    for (protocol, version, target, status) in [
+        ("connect-udp", "13", "/echo/chat", 501),
+        ("websocket", "8", "/echo/chat", 400),
+        ("websocket", "13", "/nowhere", 404),
+        ("websocket", "13", "/echo/chat?nonsense=1", 400),
+    ] {
+        let request = http::Request::connect(format!("https://{}{target}", gateway.tls));
+        let request = request.header("sec-websocket-version", version).body(()).expect("a valid request");
+        let refused = ws::tunnel(dial(gateway.tls, Via::H2Tls).await, protocol, request).await;
+        assert_eq!(refused.err().expect("a refusal").status(), status, "{protocol} {version} {target}");
+    }
+    backend.assert_not_called();
+    // The connection is for others too, and a stream that is reset takes its call along.
+    let mut socket = WebSocket::open(&gateway, Via::H2Tls, "/echo/chat", &[]).await.expect("a WebSocket");
+    socket.text(r#"{"text":"a"}"#).await;
+    assert!(matches!(socket.next().await, Frame::Text(_)));
+    let mut seen = backend.call("Chat").await;
+    drop(socket);
+    seen.cancelled().await;
 }
 
 #[tokio::test]
@@ -434,12 +464,13 @@ async fn pages_of_the_same_site_and_allowed_ones_may_open_websockets() {
         ("https://app.test.evil.test", false),
         ("http://app.test", false),
     ] {
-        let opened = WebSocket::open(&gateway, true, "/echo/chat", &[("origin", origin)]).await;
-        match opened {
-            Ok(_) => assert!(allowed, "{origin} was let in"),
-            Err(response) => {
-                assert!(!allowed, "{origin} was refused: {response:?}");
-                assert_eq!(response.status(), 403, "{origin}");
+        for via in [Via::H1Tls, Via::H2Tls] {
+            match WebSocket::open(&gateway, via, "/echo/chat", &[("origin", origin)]).await {
+                Ok(_) => assert!(allowed, "{via:?} {origin} was let in"),
+                Err(response) => {
+                    assert!(!allowed, "{via:?} {origin} was refused: {response:?}");
+                    assert_eq!(response.status(), 403, "{via:?} {origin}");
+                }
             }
         }
     }

@@ -274,7 +274,8 @@ async fn every_option_of_json_is_for_every_dialect_of_json() {
             assert!(stream.text().contains(expected), "{accept}: {stream:?}");
         }
         let accept = format!("{JSON}; {option}");
-        let mut socket = WebSocket::open(&gateway, false, "/sbidi", &[("accept", &accept)]).await.expect("an upgrade");
+        let mut socket =
+            WebSocket::open(&gateway, Via::H1, "/sbidi", &[("accept", &accept)]).await.expect("an upgrade");
         socket.text(request.to_string()).await;
         socket.text("").await;
         let Frame::Text(text) = socket.next().await else { panic!("a reply") };

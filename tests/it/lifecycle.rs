@@ -89,14 +89,18 @@ async fn a_stop_ends_idle_connections_at_once() {
 async fn a_stop_sends_websockets_elsewhere_with_1012() {
     let mut backend = Backend::start().await;
     let mut gateway = Gateway::start(patient(Config::to(backend.address))).await;
-    let mut socket = WebSocket::open(&gateway, true, "/echo/chat", &[]).await.expect("an upgrade");
-    socket.text(r#"{"text":"a"}"#).await;
-    assert!(matches!(socket.next().await, Frame::Text(_)));
-    let mut seen = backend.call("Chat").await;
+    let mut sockets = Vec::new();
+    for via in [Via::H1Tls, Via::H2Tls] {
+        let mut socket = WebSocket::open(&gateway, via, "/echo/chat", &[]).await.expect("a WebSocket");
+        socket.text(r#"{"text":"a"}"#).await;
+        assert!(matches!(socket.next().await, Frame::Text(_)));
+        sockets.push((socket, backend.call("Chat").await));
+    }
     gateway.process.signal("INT");
-    let Frame::Close(Some((1012, _))) = socket.next().await else { panic!("not 1012") };
-    seen.cancelled().await;
-    drop(socket);
+    for (mut socket, mut seen) in sockets {
+        let Frame::Close(Some((1012, _))) = socket.next().await else { panic!("not 1012") };
+        seen.cancelled().await;
+    }
     assert_eq!(gateway.process.exit().await.code(), Some(0));
 }
 

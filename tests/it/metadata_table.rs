@@ -74,7 +74,7 @@ impl Tongue {
     async fn speak(&self, gateway: &Gateway, sent: Headers<'_>) -> Vec<Place> {
         let headers = [self.headers, sent].concat();
         if self.name == "ws" {
-            let mut socket = WebSocket::open(gateway, false, self.target, &headers).await.expect("an upgrade");
+            let mut socket = WebSocket::open(gateway, Via::H1, self.target, &headers).await.expect("an upgrade");
             socket.next().await;
             return vec![("head", socket.headers)];
         }

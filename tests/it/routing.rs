@@ -172,7 +172,7 @@ async fn a_header_leads_elsewhere_in_every_dialect() {
         let id = format!("socket-{number}");
         let headers = [headers, &[("x-request-id", &id)]].concat();
         let mut socket =
-            WebSocket::open(&pair.gateway, true, "/echo/down?count=1", &headers).await.expect("an upgrade");
+            WebSocket::open(&pair.gateway, Via::H1Tls, "/echo/down?count=1", &headers).await.expect("an upgrade");
         socket.next().await;
         socket.next().await;
         assert_eq!(pair.taker(&id).await, expected, "{id}");

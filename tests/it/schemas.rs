@@ -226,7 +226,7 @@ async fn a_stream_that_spans_a_swap_keeps_the_schema_that_it_began_with() {
     let source =
         format!("schema: {{ protos: {{ files: [ {file:?} ], includes: [ {:?}, {include:?} ] }} }}", dir.path());
     let gateway = Gateway::start(Config::new().upstream("test", backend.address, &source)).await;
-    let mut socket = WebSocket::open(&gateway, true, "/echo/chat", &[]).await.expect("an upgrade");
+    let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/echo/chat", &[]).await.expect("an upgrade");
     socket.text(r#"{"text":"a"}"#).await;
     assert_eq!(socket.next().await, Frame::Text(r#"{"text":"a"}"#.to_owned()));
 
@@ -238,7 +238,7 @@ async fn a_stream_that_spans_a_swap_keeps_the_schema_that_it_began_with() {
         json!(["field `tidegate.test.v1.Msg.text` is `words` in JSON now, not `text`"])
     );
     assert_eq!(gateway.get(Via::H2Tls, "/echo/say/b").await.json(), json!({"words": "b"}));
-    let mut late = WebSocket::open(&gateway, true, "/echo/chat", &[]).await.expect("an upgrade");
+    let mut late = WebSocket::open(&gateway, Via::H1Tls, "/echo/chat", &[]).await.expect("an upgrade");
     late.text(r#"{"words":"d"}"#).await;
     assert_eq!(late.next().await, Frame::Text(r#"{"words":"d"}"#.to_owned()));
 

@@ -131,7 +131,7 @@ async fn count(mut next: impl AsyncFnMut() -> Option<Result<Value, Broken>>) -> 
 async fn websocket() {
     let mut stage = stage().await;
     let headers = [("x-request-id", "slow")];
-    let mut socket = WebSocket::open(&stage.gateway, true, &target(), &headers).await.expect("an upgrade");
+    let mut socket = WebSocket::open(&stage.gateway, Via::H1Tls, &target(), &headers).await.expect("an upgrade");
     stalled(&mut stage).await;
     let mut count = 0;
     loop {

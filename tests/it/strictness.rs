@@ -263,7 +263,7 @@ async fn every_message_of_a_stream_is_held_to_the_path() {
         let answer = conn.whole("POST", "/up/x", &[("content-type", kind)], Some(body.into())).await;
         assert_refused(body, &answer, 400, 3, &[offset]);
     }
-    let mut socket = WebSocket::open(&gateway, false, "/chat/x", &[]).await.expect("an upgrade");
+    let mut socket = WebSocket::open(&gateway, Via::H1, "/chat/x", &[]).await.expect("an upgrade");
     assert!(socket.text(r#"{"s":"y"}"#).await);
     let Frame::Close(Some((code, reason))) = socket.next().await else { panic!("no close frame") };
     assert_eq!((code, &*reason), (4003, "INVALID_ARGUMENT: message: s: the body gives another value than the path"));
@@ -473,7 +473,7 @@ async fn a_token_has_one_place() {
     let answer = conn.get("/meta?access_token=a&%61ccess_token=b").await;
     assert_refused("twice", &answer, 400, 3, &["access_token"]);
     let socket = [("authorization", "Bearer a"), ("sec-websocket-protocol", "tidegate.json, bearer.Yg")];
-    let refused = WebSocket::open(&gateway, false, "/chat/x", &socket).await.err().expect("a refusal");
+    let refused = WebSocket::open(&gateway, Via::H1, "/chat/x", &socket).await.err().expect("a refusal");
     assert_eq!(refused.status(), 400);
     backend.assert_not_called();
 }

@@ -161,7 +161,7 @@ async fn what_comes_after_the_head_is_in_the_record() {
 async fn a_websockets_messages_are_in_the_record() {
     let (_backend, gateway) = start().await;
     let headers = [("x-request-id", "socket")];
-    let mut socket = WebSocket::open(&gateway, false, "/echo/chat?by=query", &headers).await.expect("an upgrade");
+    let mut socket = WebSocket::open(&gateway, Via::H1, "/echo/chat?by=query", &headers).await.expect("an upgrade");
     assert_eq!(socket.headers["warning"], warned("by"));
     for text in [r#"{"text":"a","nope":1}"#, r#"{"text":"b","also":1}"#, ""] {
         assert!(socket.text(text).await);

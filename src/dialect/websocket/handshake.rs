@@ -1,12 +1,14 @@
-//! The opening handshake (RFC 6455 §4.2), the choice of subprotocol, and the token that a
+//! The opening handshake (RFC 6455 §4.2; RFC 8441 §5 over HTTP/2), the choice of subprotocol, and the token that a
 //! subprotocol may bear (PROTOCOLS §6). Knows nothing of connections, and leaves `Origin` to the edge.
 
 use aws_lc_rs::digest;
+use h2::ext::Protocol;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Version,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{
         CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
     },
+    request::Parts,
 };
 
 use crate::status::{Code, Reason, Status};
@@ -40,24 +42,39 @@ impl Subprotocol {
 /// A valid opening handshake, and what it asked for.
 #[derive(Clone, Debug)]
 pub struct Handshake {
-    /// The value of `sec-websocket-accept`.
-    accept: HeaderValue,
+    /// The value of `sec-websocket-accept`; none over HTTP/2.
+    accept: Option<HeaderValue>,
     subprotocol: Option<Subprotocol>,
     /// Marked as sensitive, so that nothing prints it.
     authorization: Option<HeaderValue>,
 }
 
-/// True for a request that asks to become a WebSocket over HTTP/1.1, valid or not.
-pub fn is_upgrade(method: &Method, headers: &HeaderMap) -> bool {
-    method == Method::GET && has_token(headers, &UPGRADE, "websocket")
+/// True for a request that asks for a WebSocket, valid or not: by an upgrade over HTTP/1.1, by extended CONNECT over HTTP/2.
+pub fn is_asked_for(head: &Parts) -> bool {
+    if head.version < Version::HTTP_2 {
+        return head.method == Method::GET && has_token(&head.headers, &UPGRADE, "websocket");
+    }
+    head.extensions.get().is_some_and(|protocol: &Protocol| protocol.as_str() == "websocket")
 }
 
 impl Handshake {
-    /// Judges an HTTP/1.1 request's head.
+    /// Judges a request's head.
     ///
     /// # Errors
     /// The client's fault: HTTP 426 where another version of the protocol is wanted, else 400.
-    pub fn of_upgrade(version: Version, method: &Method, headers: &HeaderMap) -> Result<Self, Status> {
+    pub fn of(head: &Parts) -> Result<Self, Status> {
+        if head.version < Version::HTTP_2 {
+            return Self::of_upgrade(head.version, &head.method, &head.headers);
+        }
+        // Which protocol is meant, and that it is, stands in the pseudo-headers (RFC 8441 §5).
+        if !is_version_13(&head.headers) {
+            return Err(refuse("only version 13 of the WebSocket protocol is spoken here")
+                .with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+        }
+        Self::of_offers(&head.headers, None)
+    }
+
+    fn of_upgrade(version: Version, method: &Method, headers: &HeaderMap) -> Result<Self, Status> {
         if method != Method::GET || version != Version::HTTP_11 {
             return Err(refuse("a WebSocket is opened with GET over HTTP/1.1"));
         }
@@ -69,7 +86,7 @@ impl Handshake {
         if !is_version_13(headers) {
             return Err(other_version());
         }
-        Self::of_offers(headers, accept_value(sole_key(headers)?))
+        Self::of_offers(headers, Some(accept_value(sole_key(headers)?)))
     }
 
     /// What the client's messages are, where it said so and is told so.
@@ -82,17 +99,25 @@ impl Handshake {
         self.authorization.as_ref()
     }
 
-    /// Adds what the answer, a 101, must say.
-    pub fn answer(&self, headers: &mut HeaderMap) {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept.clone());
+    /// True where the connection itself becomes the WebSocket, false where a stream of it does.
+    pub fn is_upgrade(&self) -> bool {
+        self.accept.is_some()
+    }
+
+    /// Adds what the answer must say; its status.
+    pub fn answer(&self, headers: &mut HeaderMap) -> StatusCode {
+        if let Some(accept) = &self.accept {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_ACCEPT, accept.clone());
+        }
         if let Some(subprotocol) = self.subprotocol {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol.name()));
         }
+        if self.is_upgrade() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK }
     }
 
-    fn of_offers(headers: &HeaderMap, accept: HeaderValue) -> Result<Self, Status> {
+    fn of_offers(headers: &HeaderMap, accept: Option<HeaderValue>) -> Result<Self, Status> {
         let mut handshake = Self { accept, subprotocol: None, authorization: None };
         // In the client's order of preference (RFC 6455 §4.1).
         for offer in tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
@@ -116,7 +141,7 @@ fn refuse(text: &'static str) -> Status {
 /// 426 names the protocol to upgrade to (RFC 9110 §15.5.22) and the version (RFC 6455 §4.2.2).
 fn other_version() -> Status {
     refuse("only version 13 of the WebSocket protocol is spoken here")
-        .with_http(http::StatusCode::UPGRADE_REQUIRED)
+        .with_http(StatusCode::UPGRADE_REQUIRED)
         .with_header(CONNECTION, HeaderValue::from_static("upgrade"))
         .with_header(UPGRADE, HeaderValue::from_static("websocket"))
         .with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
@@ -179,7 +204,7 @@ fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 
 #[cfg(test)]
 mod tests {
-    use http::StatusCode;
+    use http::Request;
     use proptest::prelude::*;
 
     use super::*;
@@ -271,9 +296,52 @@ mod tests {
         let example = headers(EXAMPLE);
         assert!(Handshake::of_upgrade(Version::HTTP_11, &Method::POST, &example).is_err());
         assert!(Handshake::of_upgrade(Version::HTTP_10, &Method::GET, &example).is_err());
-        assert!(is_upgrade(&Method::GET, &example));
-        assert!(!is_upgrade(&Method::POST, &example));
-        assert!(!is_upgrade(&Method::GET, &changed("upgrade", "h2c")));
+    }
+
+    /// A head of HTTP/2.
+    fn connect(protocol: Option<&'static str>, headers: &[(&str, &str)]) -> Parts {
+        let mut request = Request::builder().version(Version::HTTP_2).method(Method::CONNECT).uri("https://a/b");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut head = request.body(()).unwrap().into_parts().0;
+        if let Some(protocol) = protocol {
+            head.extensions.insert(Protocol::from_static(protocol));
+        }
+        head
+    }
+
+    #[test]
+    fn who_asks_for_a_websocket_is_known_by_the_head() {
+        let version = ("sec-websocket-version", "13");
+        for (head, expected) in [
+            (connect(Some("websocket"), &[version]), true),
+            (connect(Some("connect-udp"), &[version]), false),
+            (connect(None, &[version]), false),
+            (connect(None, EXAMPLE), false),
+        ] {
+            assert_eq!(is_asked_for(&head), expected, "{head:?}");
+        }
+        for (method, upgrade, expected) in
+            [("GET", "websocket", true), ("POST", "websocket", false), ("GET", "h2c", false)]
+        {
+            let request = Request::builder().method(method).header("upgrade", upgrade).body(()).unwrap();
+            assert_eq!(is_asked_for(&request.into_parts().0), expected, "{method} {upgrade}");
+        }
+    }
+
+    #[test]
+    fn over_http_2_there_is_no_key_and_nothing_is_upgraded() {
+        let offers = [("sec-websocket-version", "13"), ("sec-websocket-protocol", "tidegate.proto")];
+        let handshake = Handshake::of(&connect(Some("websocket"), &offers)).unwrap();
+        let mut answer = HeaderMap::new();
+        assert_eq!(handshake.answer(&mut answer), StatusCode::OK);
+        assert_eq!(answer, headers(&[("sec-websocket-protocol", "tidegate.proto")]));
+        for wrong in [&[][..], &[("sec-websocket-version", "8")]] {
+            let status = Handshake::of(&connect(Some("websocket"), wrong)).unwrap_err();
+            assert_eq!(status.http_status(), StatusCode::BAD_REQUEST);
+            assert_eq!(status.headers()[SEC_WEBSOCKET_VERSION], "13");
+        }
     }
 
     #[test]

@@ -20,6 +20,6 @@ pub use close::{Close, code};
 pub use encode::{finish_frame, open_frame, write_close, write_message, write_ping, write_pong};
 pub use fault::Fault;
 pub use frame::{CONTROL_BYTES_MAX, Header, Opcode};
-pub use handshake::{Handshake, Subprotocol, is_upgrade};
+pub use handshake::{Handshake, Subprotocol, is_asked_for};
 pub use reassembly::{Decoder, Event, Kind, Message, Rules};
 pub use session::{Incoming, Liveness, Session, Timing};

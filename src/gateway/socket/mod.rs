@@ -2,6 +2,7 @@
 //! from each side only what the other has room for.
 
 mod frames;
+mod tunnel;
 
 use std::{
     future::{Future, poll_fn},
@@ -13,8 +14,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use http::{Response, header};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -22,7 +23,9 @@ use tokio::{
 };
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+use self::tunnel::Tunnel;
 use super::{
+    RequestBody,
     mirror::{Destination, Download, Upload},
     record::Record,
     reply::ReplyBody,
@@ -49,17 +52,18 @@ const READ_BYTES: usize = 16 << 10;
 type Opening = Pin<Box<dyn Future<Output = Result<(Upload, Download), Status>> + Send>>;
 
 /// Answers the opening handshake; the call then lives in a task of its own.
-pub(super) async fn serve(
+pub(super) async fn serve<B: RequestBody>(
     call: &Call<'_>,
     mut opened: Box<Opened<'_>>,
     record: &mut Record,
     upgrade: Option<OnUpgrade>,
+    body: B,
 ) -> Result<Response<ReplyBody>, Status> {
-    let handshake = Handshake::of_upgrade(call.head.version, &call.head.method, &call.head.headers)?;
-    let upgrade = upgrade.ok_or_else(|| {
-        Status::gateway(Code::Unimplemented, "this connection cannot become a WebSocket")
-            .with_reason(Reason::UnsupportedByDialect)
-    })?;
+    let handshake = Handshake::of(call.head)?;
+    if handshake.is_upgrade() && upgrade.is_none() {
+        return Err(Status::gateway(Code::Unimplemented, "this connection cannot become a WebSocket")
+            .with_reason(Reason::UnsupportedByDialect));
+    }
     if let Some(authorization) = handshake.authorization()
         && opened.head.metadata.insert(header::AUTHORIZATION, authorization.clone()).is_some()
     {
@@ -74,10 +78,9 @@ pub(super) async fn serve(
         None
     };
     let mut response = Response::new(ReplyBody::empty());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    handshake.answer(response.headers_mut());
+    *response.status_mut() = handshake.answer(response.headers_mut());
     record.warn(response.headers_mut());
-    record.http_status(StatusCode::SWITCHING_PROTOCOLS);
+    record.http_status(response.status());
 
     let mut socket = Socket::new(call, opened, bound, handshake.subprotocol(), record.take())?;
     if let Some(envelope) = first {
@@ -86,18 +89,24 @@ pub(super) async fn serve(
         socket.start();
     }
     let held = call.worker.drain.hold();
-    tokio::spawn(async move {
-        let _held = held;
-        // Where the client left before the upgrade, the socket is dropped, and its record says so.
-        if let Ok(upgraded) = upgrade.await {
-            let mut io = TokioIo::new(upgraded);
-            poll_fn(|cx| socket.poll(cx, &mut io)).await;
-        }
-    });
+    if let Some(upgrade) = upgrade {
+        tokio::spawn(async move {
+            let _held = held;
+            // Where the client left before the upgrade, the socket is dropped, and its record says so.
+            if let Ok(upgraded) = upgrade.await {
+                socket.serve(TokioIo::new(upgraded)).await;
+            }
+        });
+    } else {
+        let (tunnel, answer) = Tunnel::new(body);
+        *response.body_mut() = ReplyBody::Tunnel(answer);
+        tokio::spawn(async move {
+            let _held = held;
+            socket.serve(tunnel).await;
+        });
+    }
     Ok(response)
 }
-
-type Io = TokioIo<Upgraded>;
 
 /// A WebSocket and its call.
 struct Socket {
@@ -192,8 +201,13 @@ impl Socket {
         })
     }
 
+    /// The life of the socket.
+    async fn serve(mut self, mut io: impl AsyncRead + AsyncWrite + Unpin) {
+        poll_fn(|cx| self.poll(cx, &mut io)).await;
+    }
+
     /// Moves whatever can be moved, until the socket has ended.
-    fn poll(&mut self, cx: &mut Context<'_>, io: &mut Io) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Poll<()> {
         loop {
             let mut moved = false;
             if self.replies.is_some() || self.head.is_some() || self.opening.is_some() {
@@ -296,7 +310,7 @@ impl Socket {
         moved
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut Io) -> io::Result<bool> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut (impl AsyncWrite + Unpin)) -> io::Result<bool> {
         let mut moved = false;
         while self.written < self.out.len() {
             match Pin::new(&mut *io).poll_write(cx, &self.out[self.written..]) {
@@ -322,7 +336,7 @@ impl Socket {
     }
 
     /// Takes frames while the upstream has room for what they say; then reads on.
-    fn poll_read(&mut self, cx: &mut Context<'_>, io: &mut Io) -> io::Result<bool> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, io: &mut (impl AsyncRead + Unpin)) -> io::Result<bool> {
         let mut moved = false;
         loop {
             if self.batch.len() >= COALESCE_BYTES || self.out.len() >= 2 * COALESCE_BYTES {

@@ -172,7 +172,7 @@ impl Opening {
         let target = if complete { query(self.kind.path(), &self.request) } else { self.kind.path().to_owned() };
         let headers = self.headers(id);
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        match WebSocket::open(gateway, self.via.is_tls(), &target, &headers).await {
+        match WebSocket::open(gateway, self.via, &target, &headers).await {
             Ok(mut socket) => {
                 if self.kind == Kind::Unary {
                     socket.text(self.request.to_string()).await;

@@ -11,7 +11,7 @@ pub fn vias(dialect: Dialect, kind: Kind) -> &'static [Via] {
         Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse => &Via::ALL,
         Dialect::GrpcWeb | Dialect::GrpcWebText | Dialect::GrpcWebJson => &Via::ALL,
         Dialect::ConnectJson | Dialect::ConnectProto | Dialect::ConnectGet => &Via::ALL,
-        Dialect::WebSocket => &[Via::H1, Via::H1Tls],
+        Dialect::WebSocket => &Via::ALL,
         Dialect::Grpc | Dialect::GrpcJson => &[Via::H2c, Via::H2Tls],
     }
 }

@@ -1,10 +1,16 @@
 //! A WebSocket client by tungstenite, plain and over TLS.
 
+use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
-    tungstenite::{Error, Message, handshake::client::generate_key, protocol::CloseFrame},
+    tungstenite::{
+        Error, Message,
+        handshake::client::generate_key,
+        protocol::{CloseFrame, Role},
+    },
 };
 
 use super::{
@@ -30,31 +36,87 @@ pub enum Frame {
     Gone,
 }
 
+/// A stream of HTTP/2 as a connection of its own (RFC 8441 §5).
+///
+/// # Errors
+/// The answer where it is not 200.
+pub async fn tunnel(
+    socket: Box<dyn Socket>,
+    protocol: &'static str,
+    mut request: Request<()>,
+) -> Result<(Box<dyn Socket>, Response<()>), Box<Response<Option<Vec<u8>>>>> {
+    let (mut client, connection) = within(h2::client::handshake(socket)).await.expect("HTTP/2");
+    tokio::spawn(async move { connection.await.unwrap_or_default() });
+    while !client.is_extended_connect_protocol_enabled() {
+        client = within(client.ready()).await.expect("an open connection");
+        tokio::task::yield_now().await;
+    }
+    request.extensions_mut().insert(h2::ext::Protocol::from_static(protocol));
+    let (response, mut up) = client.send_request(request, false).expect("a sound request");
+    let (head, mut down) = within(response).await.expect("an answer").into_parts();
+    if head.status != 200 {
+        let mut body = Vec::new();
+        while let Some(data) = within(down.data()).await {
+            body.extend_from_slice(&data.expect("a whole body"));
+        }
+        return Err(Box::new(Response::from_parts(head, Some(body))));
+    }
+    let (ours, theirs) = tokio::io::duplex(16 << 10);
+    let (mut reader, mut writer) = tokio::io::split(theirs);
+    tokio::spawn(async move {
+        let mut piece = BytesMut::with_capacity(16 << 10);
+        while reader.read_buf(&mut piece).await.is_ok_and(|length| length > 0) {
+            if up.send_data(piece.split().freeze(), false).is_err() {
+                return;
+            }
+        }
+        // As a connection that is dropped.
+        up.send_reset(h2::Reason::CANCEL);
+    });
+    tokio::spawn(async move {
+        while let Some(Ok(data)) = down.data().await {
+            let _ = down.flow_control().release_capacity(data.len());
+            if writer.write_all(&data).await.is_err() {
+                return;
+            }
+        }
+        let _ = writer.shutdown().await;
+    });
+    Ok((Box::new(ours), Response::from_parts(head, ())))
+}
+
 impl WebSocket {
-    /// Opens a socket on a path.
+    /// Opens a socket on a path: over HTTP/1.1 by an upgrade, over HTTP/2 by extended CONNECT.
     ///
     /// # Errors
-    /// The answer where it is not 101.
+    /// The answer where it is not 101, or 200 over HTTP/2.
     pub async fn open(
         gateway: &Gateway,
-        tls: bool,
+        via: Via,
         target: &str,
         headers: Headers<'_>,
     ) -> Result<Self, Box<Response<Option<Vec<u8>>>>> {
-        let via = if tls { Via::H1Tls } else { Via::H1 };
         let address = gateway.address(via);
-        let mut request = Request::builder()
-            .uri(format!("{}://{address}{target}", if tls { "wss" } else { "ws" }))
-            .header("host", address.to_string())
-            .header("connection", "Upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", generate_key());
+        let socket = dial(address, via).await;
+        let mut request = Request::builder().header("sec-websocket-version", "13");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        if via.is_h2() {
+            let scheme = if via.is_tls() { "https" } else { "http" };
+            let request = request.method(Method::CONNECT).uri(format!("{scheme}://{address}{target}"));
+            let (stream, response) = tunnel(socket, "websocket", request.body(()).expect("a valid request")).await?;
+            let stream = WebSocketStream::from_raw_socket(stream, Role::Client, None).await;
+            return Ok(Self { stream, headers: response.headers().clone() });
+        }
+        let request = request
+            .uri(format!("{}://{address}{target}", if via.is_tls() { "wss" } else { "ws" }))
+            .header("host", address.to_string())
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-key", generate_key());
         let request = request.body(()).expect("a valid request");
-        match within(client_async(request, dial(address, via).await)).await {
+        match within(client_async(request, socket)).await {
             Ok((stream, response)) => Ok(Self { stream, headers: response.headers().clone() }),
             Err(Error::Http(response)) => Err(response),
             Err(error) => panic!("no WebSocket at {target}: {error}"),
