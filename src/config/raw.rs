@@ -47,7 +47,8 @@ pub(super) struct RawConfig {
     /// Sizes, counts and times that bound everything.
     #[serde(default)]
     pub(super) limits: RawLimits,
-    /// How replies are compressed for clients that accept it. Requests may be compressed whatever stands here.
+    /// How replies are compressed for clients that accept it. Requests may be compressed whatever stands here, but for
+    /// those on WebSockets.
     #[serde(default)]
     pub(super) compression: RawCompression,
     /// Serve the OpenAPI description of all methods at `/-/openapi.json`, to whoever may connect.
@@ -377,14 +378,28 @@ pub(super) struct RawCompression {
     /// What is offered, the preferred one first, which decides where a client has no preference. `[]`: replies are not
     /// compressed.
     pub(super) algorithms: Vec<RawCoding>,
-    /// Smallest body, and smallest message to an upstream, that is compressed.
+    /// Smallest body, and smallest message to an upstream or on a WebSocket, that is compressed.
     pub(super) min_size: Text<Size>,
-    /// 1 (fast) to 9 (small).
+    /// 1 (fast) to 9 (small); for WebSockets too.
     pub(super) gzip_level: Text<Count>,
     /// 1 (fast) to 11 (small, and far too slow for answers).
     pub(super) brotli_quality: Text<Count>,
     /// 1 (fast) to 19 (small).
     pub(super) zstd_level: Text<Count>,
+    /// Whether permessage-deflate (RFC 7692) is agreed on with WebSocket clients that offer it, whatever `algorithms` says.
+    pub(super) websocket: RawWebSocketCompression,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawWebSocketCompression {
+    /// It is not.
+    None,
+    /// Each message is compressed by itself: an idle connection holds no memory for it.
+    Message,
+    /// Messages refer to earlier ones of the connection, which makes those smaller that resemble each other. It holds up
+    /// to 371 KiB for that from the first compressed reply on, and 32 KiB of what the client sent.
+    Connection,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]

@@ -451,6 +451,11 @@ impl From<RawCompression> for Compression {
                 brotli: level(raw.brotli_quality),
                 zstd: level(raw.zstd_level),
             },
+            websocket: match raw.websocket {
+                RawWebSocketCompression::None => WebSocketCompression::None,
+                RawWebSocketCompression::Message => WebSocketCompression::Message,
+                RawWebSocketCompression::Connection => WebSocketCompression::Connection,
+            },
         }
     }
 }
@@ -470,6 +475,11 @@ impl From<&Compression> for RawCompression {
             gzip_level: level(gzip),
             brotli_quality: level(brotli),
             zstd_level: level(zstd),
+            websocket: match compression.websocket {
+                WebSocketCompression::None => RawWebSocketCompression::None,
+                WebSocketCompression::Message => RawWebSocketCompression::Message,
+                WebSocketCompression::Connection => RawWebSocketCompression::Connection,
+            },
         }
     }
 }

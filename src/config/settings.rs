@@ -303,9 +303,21 @@ pub enum StaticFiles {
 pub struct Compression {
     /// The preferred one first; none: replies are not compressed.
     pub algorithms: Vec<Coding>,
-    /// Smallest body, and smallest message to an upstream, that is compressed.
+    /// Smallest body, and smallest message to an upstream or on a WebSocket, that is compressed.
     pub bytes_min: usize,
     pub levels: Levels,
+    pub websocket: WebSocketCompression,
+}
+
+/// Whether messages on a WebSocket are compressed, both ways (RFC 7692), and what is kept for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WebSocketCompression {
+    None,
+    /// Each message by itself: a connection holds no compressor.
+    #[default]
+    Message,
+    /// With what earlier messages said, which both sides keep.
+    Connection,
 }
 
 impl Default for Compression {
@@ -314,6 +326,7 @@ impl Default for Compression {
             algorithms: vec![Coding::Zstd, Coding::Gzip, Coding::Brotli],
             bytes_min: 1 << 10,
             levels: Levels::default(),
+            websocket: WebSocketCompression::default(),
         }
     }
 }

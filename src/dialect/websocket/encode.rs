@@ -3,7 +3,7 @@
 use super::{
     close::Close,
     frame::{CONTROL_BYTES_MAX, Header, Opcode},
-    reassembly::Kind,
+    reassembly::{Kind, RSV1},
 };
 
 /// The header of a payload of 126 to 65,535 bytes; [`open_frame`] leaves this much room.
@@ -11,33 +11,43 @@ const ROOM_BYTES: usize = 4;
 
 /// Appends a whole message in one frame.
 pub fn write_message(kind: Kind, payload: &[u8], out: &mut Vec<u8>) {
-    write_frame(kind.opcode(), payload, out);
+    write_frame(kind.opcode(), 0, payload, out);
 }
 
-/// Leaves room for a header at the end of `out`, to be filled by [`finish_frame`] when the message is written.
+/// Appends a whole message that is compressed already (RFC 7692 §6).
+pub(super) fn write_compressed(kind: Kind, coded: &[u8], out: &mut Vec<u8>) {
+    write_frame(kind.opcode(), RSV1, coded, out);
+}
+
+/// Leaves room for a header at the end of `out`, to be filled by `finish_frame` when the message is written.
 pub fn open_frame(out: &mut Vec<u8>) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; ROOM_BYTES]);
     start
 }
 
+/// The message that was written since [`open_frame`] told `start`.
+pub(super) fn body_of(out: &[u8], start: usize) -> &[u8] {
+    out.get(start + ROOM_BYTES..).unwrap_or_default()
+}
+
 /// Writes the header of the message that follows `start` up to the end of `out`. A message of another size than the
 /// room was left for is moved by a few bytes: a short one, which costs nothing, or one over 64 KiB.
-pub fn finish_frame(kind: Kind, out: &mut Vec<u8>, start: usize) {
+pub(super) fn finish_frame(kind: Kind, out: &mut Vec<u8>, start: usize) {
     let body = start + ROOM_BYTES;
     debug_assert!(body <= out.len());
     let len = out.len().saturating_sub(body) as u64;
-    out.splice(start..body, header(kind.opcode(), len).to_bytes());
+    out.splice(start..body, header(kind.opcode(), 0, len).to_bytes());
 }
 
 /// Appends a ping. The payload is cut to what a control frame holds.
 pub fn write_ping(payload: &[u8], out: &mut Vec<u8>) {
-    write_frame(Opcode::Ping, control(payload), out);
+    write_frame(Opcode::Ping, 0, control(payload), out);
 }
 
 /// Appends the pong of a ping, whose payload it bears (RFC 6455 §5.5.3).
 pub fn write_pong(payload: &[u8], out: &mut Vec<u8>) {
-    write_frame(Opcode::Pong, control(payload), out);
+    write_frame(Opcode::Pong, 0, control(payload), out);
 }
 
 /// Appends a close frame, with an empty payload where there is nothing to say. Nothing may follow it.
@@ -47,16 +57,16 @@ pub fn write_close(close: Option<&Close>, out: &mut Vec<u8>) {
         payload.extend_from_slice(&close.code().to_be_bytes());
         payload.extend_from_slice(close.reason().as_bytes());
     }
-    write_frame(Opcode::Close, control(&payload), out);
+    write_frame(Opcode::Close, 0, control(&payload), out);
 }
 
-fn write_frame(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(&header(opcode, payload.len() as u64).to_bytes());
+fn write_frame(opcode: Opcode, reserved: u8, payload: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(&header(opcode, reserved, payload.len() as u64).to_bytes());
     out.extend_from_slice(payload);
 }
 
-fn header(opcode: Opcode, len: u64) -> Header {
-    Header { fin: true, reserved: 0, opcode, mask: None, len }
+fn header(opcode: Opcode, reserved: u8, len: u64) -> Header {
+    Header { fin: true, reserved, opcode, mask: None, len }
 }
 
 fn control(payload: &[u8]) -> &[u8] {

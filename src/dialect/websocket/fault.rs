@@ -30,6 +30,8 @@ pub enum Fault {
     TooLarge { len: u64, max: usize },
     #[error("a text message is not UTF-8")]
     TextNotUtf8,
+    #[error("a compressed message cannot be inflated")]
+    NotDeflate,
     #[error("a close frame's payload of one byte is no status code")]
     CloseCodeCut,
     #[error("a close frame's status code {0} must not be sent")]
@@ -68,7 +70,7 @@ impl Fault {
             | Self::CloseCodeCut
             | Self::CloseCode(_) => code::PROTOCOL_ERROR,
             Self::TooLarge { .. } => code::TOO_BIG,
-            Self::TextNotUtf8 | Self::ReasonNotUtf8 => code::INVALID_PAYLOAD,
+            Self::TextNotUtf8 | Self::ReasonNotUtf8 | Self::NotDeflate => code::INVALID_PAYLOAD,
         }
     }
 }

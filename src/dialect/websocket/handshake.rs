@@ -1,4 +1,4 @@
-//! The opening handshake (RFC 6455 §4.2; RFC 8441 §5 over HTTP/2), the choice of subprotocol, and the token that a
+//! The opening handshake (RFC 6455 §4.2; RFC 8441 §5 over HTTP/2), the choice of subprotocol and extension, and the token that a
 //! subprotocol may bear (PROTOCOLS §6). Knows nothing of connections, and leaves `Origin` to the edge.
 
 use aws_lc_rs::digest;
@@ -6,12 +6,17 @@ use h2::ext::Protocol;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version,
     header::{
-        CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+        CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+        SEC_WEBSOCKET_VERSION, UPGRADE,
     },
     request::Parts,
 };
 
-use crate::status::{Code, Reason, Status};
+use super::extension::PermessageDeflate;
+use crate::{
+    config::WebSocketCompression,
+    status::{Code, Reason, Status},
+};
 
 /// Joined to the key before it is hashed (RFC 6455 §1.3).
 const ACCEPT_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -45,6 +50,7 @@ pub struct Handshake {
     /// The value of `sec-websocket-accept`; none over HTTP/2.
     accept: Option<HeaderValue>,
     subprotocol: Option<Subprotocol>,
+    compression: Option<PermessageDeflate>,
     /// Marked as sensitive, so that nothing prints it.
     authorization: Option<HeaderValue>,
 }
@@ -89,6 +95,17 @@ impl Handshake {
         Self::of_offers(headers, Some(accept_value(sole_key(headers)?)))
     }
 
+    /// Accepts an offer of compression, where there is one that can be kept. One that cannot be is no reason to refuse the
+    /// handshake (RFC 7692 §5.1).
+    pub fn agree_on_compression(&mut self, headers: &HeaderMap, wanted: WebSocketCompression) {
+        self.compression = PermessageDeflate::of_offers(headers, wanted);
+    }
+
+    /// What was agreed on; the answer says it.
+    pub fn compression(&self) -> Option<PermessageDeflate> {
+        self.compression
+    }
+
     /// What the client's messages are, where it said so and is told so.
     pub fn subprotocol(&self) -> Option<Subprotocol> {
         self.subprotocol
@@ -114,11 +131,14 @@ impl Handshake {
         if let Some(subprotocol) = self.subprotocol {
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol.name()));
         }
+        if let Some(compression) = self.compression {
+            headers.insert(SEC_WEBSOCKET_EXTENSIONS, compression.to_value());
+        }
         if self.is_upgrade() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK }
     }
 
     fn of_offers(headers: &HeaderMap, accept: Option<HeaderValue>) -> Result<Self, Status> {
-        let mut handshake = Self { accept, subprotocol: None, authorization: None };
+        let mut handshake = Self { accept, subprotocol: None, compression: None, authorization: None };
         // In the client's order of preference (RFC 6455 §4.1).
         for offer in tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
             if let Some(token) = offer.strip_prefix(BEARER) {
@@ -368,6 +388,25 @@ mod tests {
             handshake.answer(&mut answer);
             let named = answer.get(SEC_WEBSOCKET_PROTOCOL).map(|value| value.to_str().unwrap());
             assert_eq!(named, expected.map(Subprotocol::name), "{offers:?}");
+        }
+    }
+
+    #[test]
+    fn the_answer_names_the_extension_that_was_agreed_on_and_nothing_else_depends_on_it() {
+        for (offer, expected) in [
+            ("permessage-deflate", Some("permessage-deflate; server_no_context_takeover; client_no_context_takeover")),
+            ("permessage-deflate; unknown", None),
+            ("=;\"", None),
+        ] {
+            let map = changed("sec-websocket-extensions", offer);
+            let mut handshake = judge(&map).unwrap();
+            let mut answer = HeaderMap::new();
+            handshake.answer(&mut answer);
+            assert!(!answer.contains_key(SEC_WEBSOCKET_EXTENSIONS), "nobody asked for it");
+            handshake.agree_on_compression(&map, WebSocketCompression::Message);
+            handshake.answer(&mut answer);
+            let named = answer.get(SEC_WEBSOCKET_EXTENSIONS).map(|value| value.to_str().unwrap());
+            assert_eq!((named, handshake.compression().is_some()), (expected, expected.is_some()), "{offer}");
         }
     }
 

@@ -13,12 +13,13 @@ use super::{
 };
 
 /// RSV1 in [`Header::reserved`]: the message is compressed (RFC 7692 §6).
-const RSV1: u8 = 0b100;
+pub(super) const RSV1: u8 = 0b100;
 
 /// What the decoder holds a client to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// Longest message in bytes of its frames' payloads; a longer one is refused at the header that exceeds it.
+    /// Longest message in bytes of its frames' payloads, compressed or not; a longer one is refused at the header that
+    /// exceeds it.
     pub message_bytes_max: usize,
     /// True where an extension was agreed on that gives RSV1 a meaning.
     pub compression: bool,

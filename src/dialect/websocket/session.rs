@@ -9,8 +9,10 @@ use tokio::time::Instant;
 use super::{
     close::Close,
     encode::{write_close, write_ping, write_pong},
+    extension::PermessageDeflate,
     fault::Fault,
-    reassembly::{Decoder, Event, Message, Rules},
+    inflate::Inflater,
+    reassembly::{Decoder, Event, Kind, Message, Rules},
 };
 
 /// When a peer is asked for a sign of life, and when it is given up.
@@ -25,6 +27,7 @@ pub struct Timing {
 /// What the peer sent that is not settled by an answer of this module's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
+    /// Inflated, where it came compressed.
     Message(Message),
     /// The peer sends nothing any more. Where it began the close handshake, it waits for [`Session::close`]: with
     /// [`Close::echo`], or with the call's end where that is to be awaited.
@@ -46,6 +49,8 @@ pub enum Liveness {
 #[derive(Debug)]
 pub struct Session {
     decoder: Decoder,
+    /// Where it was agreed that messages may be compressed.
+    inflater: Option<Inflater>,
     timing: Timing,
     state: State,
     next_ping: Instant,
@@ -70,9 +75,11 @@ enum State {
 }
 
 impl Session {
-    pub fn new(rules: Rules, timing: Timing, now: Instant) -> Self {
+    /// `message_bytes_max`: of a message, both as it comes and as it is when it is inflated.
+    pub fn new(message_bytes_max: usize, compression: Option<PermessageDeflate>, timing: Timing, now: Instant) -> Self {
         Self {
-            decoder: Decoder::new(rules),
+            decoder: Decoder::new(Rules { message_bytes_max, compression: compression.is_some() }),
+            inflater: compression.map(|agreed| Inflater::new(agreed, message_bytes_max)),
             timing,
             state: State::Open,
             next_ping: now + timing.ping,
@@ -107,7 +114,12 @@ impl Session {
                     self.state = State::Closed;
                     return Some(Incoming::Close(close));
                 }
-                (Event::Message(message), State::Open) => return Some(Incoming::Message(message)),
+                (Event::Message(message), State::Open) => {
+                    return Some(match self.inflate(message) {
+                        Ok(message) => Incoming::Message(message),
+                        Err(fault) => self.fail(fault, out),
+                    });
+                }
                 (Event::Ping(payload), State::Open) => write_pong(&payload, out),
                 (Event::Pong(payload), State::Open) => self.take_pong(&payload),
                 // Nothing follows our close frame, and no call is left to take messages.
@@ -176,6 +188,17 @@ impl Session {
         }
     }
 
+    /// A text is judged when it is inflated (RFC 6455 §8.1).
+    fn inflate(&mut self, message: Message) -> Result<Message, Fault> {
+        let inflater = self.inflater.as_mut().filter(|_| message.compressed);
+        let Some(inflater) = inflater else { return Ok(message) };
+        let payload = inflater.inflate(&message.payload)?;
+        if message.kind == Kind::Text && simdutf8::basic::from_utf8(&payload).is_err() {
+            return Err(Fault::TextNotUtf8);
+        }
+        Ok(Message { kind: message.kind, payload, compressed: false })
+    }
+
     fn take_pong(&mut self, payload: &[u8]) {
         // A pong that answers no ping of ours means nothing (RFC 6455 §5.5.3).
         if *payload == self.pings.to_be_bytes() {
@@ -193,142 +216,4 @@ impl Session {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{Kind, Opcode, reassembly::testing::frame};
-    use super::*;
-
-    const TIMING: Timing = Timing { ping: Duration::from_secs(30), pong_timeout: Duration::from_secs(10) };
-
-    fn secs(start: Instant, secs: u64) -> Instant {
-        start + Duration::from_secs(secs)
-    }
-
-    fn open() -> (Session, Instant) {
-        let now = Instant::now();
-        (Session::new(Rules { message_bytes_max: 100, compression: false }, TIMING, now), now)
-    }
-
-    fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let mut out = Vec::new();
-        write(&mut out);
-        out
-    }
-
-    #[test]
-    fn each_ping_is_answered_by_its_pong_in_order() {
-        let (mut session, now) = open();
-        let mut out = Vec::new();
-        session.push(&frame(true, Opcode::Ping, b"a"), now);
-        session.push(&frame(true, Opcode::Ping, b"b"), now);
-        assert_eq!(session.next_incoming(&mut out), None);
-        assert_eq!(out, b"\x8a\x01a\x8a\x01b");
-    }
-
-    #[test]
-    fn a_peer_that_closes_waits_for_the_answer_and_is_read_no_more() {
-        let (mut session, now) = open();
-        let mut out = Vec::new();
-        session.push(&frame(true, Opcode::Close, b"\x03\xe8bye"), now);
-        session.push(&frame(true, Opcode::Text, b"late"), now);
-        let close = Close::new(1000, "bye");
-        assert_eq!(session.next_incoming(&mut out), Some(Incoming::Close(Some(close.clone()))));
-        assert_eq!(session.next_incoming(&mut out), None);
-        assert!(session.is_writable() && !session.is_closed() && out.is_empty());
-        assert_eq!(session.deadline(), None);
-        session.close(Close::echo(Some(&close)).as_ref(), now, &mut out);
-        assert_eq!(out, b"\x88\x02\x03\xe8");
-        assert!(session.is_closed() && !session.is_writable());
-        session.close(Some(&Close::ok()), now, &mut out);
-        assert_eq!(out.len(), 4, "only one close frame is sent");
-    }
-
-    #[test]
-    fn after_our_close_messages_and_pings_are_ignored_until_the_peer_closes() {
-        let (mut session, now) = open();
-        let mut out = Vec::new();
-        session.close(Some(&Close::ok()), now, &mut out);
-        assert_eq!(out, b"\x88\x02\x03\xe8");
-        session.push(&frame(true, Opcode::Text, b"late"), now);
-        session.push(&frame(true, Opcode::Ping, b"late"), now);
-        assert_eq!(session.next_incoming(&mut out), None);
-        assert!(!session.is_writable() && !session.is_closed());
-        session.push(&frame(true, Opcode::Close, b""), now);
-        assert_eq!(session.next_incoming(&mut out), Some(Incoming::Close(None)));
-        assert!(session.is_closed());
-        assert_eq!(out.len(), 4);
-    }
-
-    #[test]
-    fn a_peer_that_does_not_answer_our_close_is_given_up() {
-        let (mut session, now) = open();
-        let mut out = Vec::new();
-        session.close(Some(&Close::ok()), now, &mut out);
-        assert_eq!(session.deadline(), Some(secs(now, 10)));
-        session.push(&frame(true, Opcode::Text, b"still talking"), secs(now, 9));
-        assert_eq!(session.on_time(secs(now, 10), &mut out), Liveness::Lost);
-        assert!(session.is_closed());
-    }
-
-    #[test]
-    fn a_fault_closes_with_its_code_and_nothing_is_read_after_it() {
-        let (mut session, now) = open();
-        let mut out = Vec::new();
-        session.push(b"\x81\x00", now);
-        assert_eq!(session.next_incoming(&mut out), Some(Incoming::Fault(Fault::Unmasked)));
-        assert_eq!(out, written(|out| write_close(Some(&Close::new(1002, "a frame is not masked")), out)));
-        session.push(&frame(true, Opcode::Text, b"late"), now);
-        assert_eq!(session.next_incoming(&mut out), None);
-        assert!(session.is_closed());
-    }
-
-    #[test]
-    fn a_silent_peer_is_pinged_and_then_given_up() {
-        let (mut session, now) = open();
-        let mut out = Vec::new();
-        assert_eq!(session.on_time(secs(now, 29), &mut out), Liveness::Alive);
-        assert!(out.is_empty());
-        assert_eq!(session.deadline(), Some(secs(now, 30)));
-        assert_eq!(session.on_time(secs(now, 30), &mut out), Liveness::Alive);
-        assert_eq!(out, b"\x89\x04\0\0\0\x01");
-        assert_eq!(session.deadline(), Some(secs(now, 40)));
-        assert_eq!(session.on_time(secs(now, 39), &mut out), Liveness::Alive);
-        assert_eq!(session.on_time(secs(now, 40), &mut out), Liveness::Lost);
-        assert!(session.is_closed());
-    }
-
-    #[test]
-    fn a_pong_settles_its_own_ping_only() {
-        let (mut session, now) = open();
-        let mut out = Vec::new();
-        assert_eq!(session.on_time(secs(now, 30), &mut out), Liveness::Alive);
-        session.push(&frame(true, Opcode::Pong, b"other"), secs(now, 31));
-        assert_eq!(session.next_incoming(&mut out), None);
-        assert_eq!(session.deadline(), Some(secs(now, 41)), "bytes are a sign of life, the pong is still missing");
-        session.push(&frame(true, Opcode::Pong, b"\0\0\0\x01"), secs(now, 32));
-        assert_eq!(session.next_incoming(&mut out), None);
-        assert_eq!(session.deadline(), Some(secs(now, 60)), "the next ping");
-    }
-
-    #[test]
-    fn a_peer_in_the_middle_of_a_message_is_not_given_up() {
-        let (mut session, now) = open();
-        let mut out = Vec::new();
-        assert_eq!(session.on_time(secs(now, 30), &mut out), Liveness::Alive);
-        let message = frame(true, Opcode::Binary, &[7; 50]);
-        session.push(&message[..20], secs(now, 39));
-        assert_eq!(session.on_time(secs(now, 40), &mut out), Liveness::Alive);
-        session.push(&message[20..], secs(now, 48));
-        assert!(matches!(session.next_incoming(&mut out), Some(Incoming::Message(Message { kind: Kind::Binary, .. }))));
-        session.postpone(secs(now, 55));
-        assert_eq!(session.on_time(secs(now, 64), &mut out), Liveness::Alive);
-        assert_eq!(session.on_time(secs(now, 65), &mut out), Liveness::Lost);
-    }
-
-    #[test]
-    fn without_pings_nothing_is_waited_for() {
-        let now = Instant::now();
-        let timing = Timing { ping: Duration::ZERO, ..TIMING };
-        let session = Session::new(Rules { message_bytes_max: 1, compression: false }, timing, now);
-        assert_eq!(session.deadline(), None);
-    }
-}
+mod tests;

@@ -7,7 +7,7 @@ use super::Socket;
 use crate::{
     call::ReplyEvent,
     codec::{InputError, OutputError},
-    dialect::websocket::{Close, Incoming, Kind, Message, code as close_code, finish_frame, open_frame, write_message},
+    dialect::websocket::{Close, Incoming, Kind, Message, code as close_code, open_frame},
     gateway::snapshot::{Route, Snapshot},
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
@@ -46,7 +46,8 @@ impl Socket {
         while let Some(message) = self.messages.next_message().map_err(bad_message)? {
             self.write_reply(&snapshot, route, &message).map_err(OutputError::into_status)?;
             self.record.reply_message(message.len());
-            if self.out.len() >= COALESCE_BYTES {
+            self.turn_left = self.turn_left.saturating_sub(message.len());
+            if self.out.len() >= COALESCE_BYTES || self.turn_left == 0 {
                 self.holds_more = true;
                 break;
             }
@@ -58,11 +59,11 @@ impl Socket {
         if self.raw.1 {
             let body = route.binding.read_http_body(wire)?;
             let is_text = body.content_type.starts_with("text/") && simdutf8::basic::from_utf8(body.data).is_ok();
-            write_message(if is_text { Kind::Text } else { Kind::Binary }, body.data, &mut self.out);
+            self.writer.write_message(if is_text { Kind::Text } else { Kind::Binary }, body.data, &mut self.out);
             return Ok(());
         }
         match self.reply_kind.unwrap_or(Kind::Text) {
-            Kind::Binary => write_message(Kind::Binary, wire, &mut self.out),
+            Kind::Binary => self.writer.write_message(Kind::Binary, wire, &mut self.out),
             Kind::Text => {
                 let start = open_frame(&mut self.out);
                 let written = route.binding.write_reply(&snapshot.codec, wire, self.output, &mut self.out);
@@ -70,7 +71,7 @@ impl Socket {
                     self.out.truncate(start);
                     return written;
                 }
-                finish_frame(Kind::Text, &mut self.out, start);
+                self.writer.finish_frame(Kind::Text, &mut self.out, start);
             }
         }
         Ok(())
@@ -79,6 +80,7 @@ impl Socket {
     pub(super) fn take(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Message(message) => {
+                self.turn_left = self.turn_left.saturating_sub(message.payload.len());
                 if let Err(failure) = self.message(&message) {
                     match failure {
                         Failure::Status(status) => self.end(Err(&status)),

@@ -39,7 +39,7 @@ use crate::{
     config::OutputSettings,
     dialect::{
         output_settings,
-        websocket::{Close, Handshake, Kind, Liveness, Rules, Session, Subprotocol, Timing},
+        websocket::{Close, Handshake, Kind, Liveness, Session, Subprotocol, Timing, Writer},
     },
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
@@ -48,6 +48,10 @@ use crate::{
 
 /// Bytes read from the socket at once.
 const READ_BYTES: usize = 16 << 10;
+
+/// Bytes of messages, as they are inflated, that one turn moves: a few bytes may stand for very many, of which neither
+/// socket shows anything, and other calls wait for the worker.
+const TURN_BYTES: usize = 256 << 10;
 
 type Opening = Pin<Box<dyn Future<Output = Result<(Upload, Download), Status>> + Send>>;
 
@@ -59,7 +63,8 @@ pub(super) async fn serve<B: RequestBody>(
     upgrade: Option<OnUpgrade>,
     body: B,
 ) -> Result<Response<ReplyBody>, Status> {
-    let handshake = Handshake::of(call.head)?;
+    let mut handshake = Handshake::of(call.head)?;
+    handshake.agree_on_compression(&call.head.headers, call.snapshot.compression.websocket);
     if handshake.is_upgrade() && upgrade.is_none() {
         return Err(Status::gateway(Code::Unimplemented, "this connection cannot become a WebSocket")
             .with_reason(Reason::UnsupportedByDialect));
@@ -82,7 +87,7 @@ pub(super) async fn serve<B: RequestBody>(
     record.warn(response.headers_mut());
     record.http_status(response.status());
 
-    let mut socket = Socket::new(call, opened, bound, handshake.subprotocol(), record.take())?;
+    let mut socket = Socket::new(call, opened, bound, &handshake, record.take())?;
     if let Some(envelope) = first {
         socket.batch = envelope.into();
         socket.half_closed = !socket.client_streaming;
@@ -121,6 +126,7 @@ struct Socket {
     destination: Destination,
     record: Record,
     session: Session,
+    writer: Writer,
     /// The only kind of frame that was agreed on.
     agreed: Option<Kind>,
     /// The kind of the replies, once it is known.
@@ -138,6 +144,8 @@ struct Socket {
     messages: Messages,
     /// Whole messages may have arrived that are not written yet.
     holds_more: bool,
+    /// Bytes of messages that may still be moved in this turn.
+    turn_left: usize,
 
     /// Frames that wait for the client, and how much of them is written; bounded as `batch` is.
     out: Vec<u8>,
@@ -154,7 +162,7 @@ impl Socket {
         call: &Call<'_>,
         opened: Box<Opened<'_>>,
         bound: Bound,
-        subprotocol: Option<Subprotocol>,
+        handshake: &Handshake,
         record: Record,
     ) -> Result<Self, Status> {
         let limits = &call.snapshot.limits;
@@ -162,9 +170,11 @@ impl Socket {
         let sealing = Sealing::new(call.snapshot, opened.upstream);
         let Opened { route, head, .. } = *opened;
         let now = Instant::now();
-        let rules = Rules { message_bytes_max: limits.request_message_bytes_max, compression: false };
         let timing = Timing { ping: limits.ws_ping, pong_timeout: limits.ws_pong_timeout };
-        let agreed = subprotocol.map(|subprotocol| match subprotocol {
+        let session = Session::new(limits.request_message_bytes_max, handshake.compression(), timing, now);
+        let compression = &call.snapshot.compression;
+        let writer = Writer::new(handshake.compression(), compression.levels.gzip, compression.bytes_min);
+        let agreed = handshake.subprotocol().map(|subprotocol| match subprotocol {
             Subprotocol::Json => Kind::Text,
             Subprotocol::Proto => Kind::Binary,
         });
@@ -181,7 +191,8 @@ impl Socket {
             sealing,
             destination,
             record,
-            session: Session::new(rules, timing, now),
+            session,
+            writer,
             agreed,
             reply_kind: agreed,
             head: Some(head),
@@ -192,6 +203,7 @@ impl Socket {
             half_closed: false,
             messages: Messages::new(limits.reply_message_bytes_max),
             holds_more: false,
+            turn_left: TURN_BYTES,
             out: Vec::new(),
             written: 0,
             unflushed: false,
@@ -208,6 +220,7 @@ impl Socket {
 
     /// Moves whatever can be moved, until the socket has ended.
     fn poll(&mut self, cx: &mut Context<'_>, io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Poll<()> {
+        self.turn_left = TURN_BYTES;
         loop {
             let mut moved = false;
             if self.replies.is_some() || self.head.is_some() || self.opening.is_some() {
@@ -298,6 +311,10 @@ impl Socket {
         while self.out.len() < COALESCE_BYTES
             && let Some(replies) = &mut self.replies
         {
+            if self.turn_left == 0 {
+                cx.waker().wake_by_ref();
+                break;
+            }
             if self.holds_more {
                 self.write_whole();
             } else if let Poll::Ready(event) = replies.poll_event(cx) {
@@ -341,6 +358,10 @@ impl Socket {
         loop {
             if self.batch.len() >= COALESCE_BYTES || self.out.len() >= 2 * COALESCE_BYTES {
                 self.session.postpone(Instant::now());
+                return Ok(moved);
+            }
+            if self.turn_left == 0 {
+                cx.waker().wake_by_ref();
                 return Ok(moved);
             }
             if let Some(incoming) = self.session.next_incoming(&mut self.out) {
