@@ -1,7 +1,6 @@
 //! Frames ↔ messages: what a client's frame means to its call, and what an upstream's event becomes.
 
 use serde::de::IgnoredAny;
-use tokio::time::Instant;
 
 use super::Socket;
 use crate::{
@@ -46,8 +45,8 @@ impl Socket {
         while let Some(message) = self.messages.next_message().map_err(bad_message)? {
             self.write_reply(&snapshot, route, &message).map_err(OutputError::into_status)?;
             self.record.reply_message(message.len());
-            self.turn_left = self.turn_left.saturating_sub(message.len());
-            if self.out.len() >= COALESCE_BYTES || self.turn_left == 0 {
+            self.line.spend(message.len());
+            if self.line.out.len() >= COALESCE_BYTES || self.line.is_spent() {
                 self.holds_more = true;
                 break;
             }
@@ -56,31 +55,32 @@ impl Socket {
     }
 
     fn write_reply(&mut self, snapshot: &Snapshot, route: &Route, wire: &[u8]) -> Result<(), OutputError> {
+        let line = &mut self.line;
         if self.raw.1 {
             let body = route.binding.read_http_body(wire)?;
             let is_text = body.content_type.starts_with("text/") && simdutf8::basic::from_utf8(body.data).is_ok();
-            self.writer.write_message(if is_text { Kind::Text } else { Kind::Binary }, body.data, &mut self.out);
+            line.writer.write_message(if is_text { Kind::Text } else { Kind::Binary }, body.data, &mut line.out);
             return Ok(());
         }
         match self.reply_kind.unwrap_or(Kind::Text) {
-            Kind::Binary => self.writer.write_message(Kind::Binary, wire, &mut self.out),
+            Kind::Binary => line.writer.write_message(Kind::Binary, wire, &mut line.out),
             Kind::Text => {
-                let start = open_frame(&mut self.out);
-                let written = route.binding.write_reply(&snapshot.codec, wire, self.output, &mut self.out);
+                let start = open_frame(&mut line.out);
+                let written = route.binding.write_reply(&snapshot.codec, wire, self.output, &mut line.out);
                 if written.is_err() {
-                    self.out.truncate(start);
+                    line.out.truncate(start);
                     return written;
                 }
-                self.writer.finish_frame(Kind::Text, &mut self.out, start);
+                line.writer.finish_frame(Kind::Text, &mut line.out, start);
             }
         }
         Ok(())
     }
 
-    pub(super) fn take(&mut self, incoming: Incoming) {
+    pub(super) fn take_incoming(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Message(message) => {
-                self.turn_left = self.turn_left.saturating_sub(message.payload.len());
+                self.line.spend(message.payload.len());
                 if let Err(failure) = self.message(&message) {
                     match failure {
                         Failure::Status(status) => self.end(Err(&status)),
@@ -100,7 +100,7 @@ impl Socket {
                     Status::client(Code::Cancelled, "the client closed the socket").with_reason(Reason::RequestAborted);
                 self.record.finish(Err(&cancelled));
                 self.let_go();
-                self.session.close(Close::echo(peer.as_ref()).as_ref(), Instant::now(), &mut self.out);
+                self.line.close(Close::echo(peer.as_ref()).as_ref());
             }
             Incoming::Fault(fault) => {
                 self.record.finish(Err(&fault.to_status()));

@@ -2,12 +2,11 @@
 //! from each side only what the other has room for.
 
 mod frames;
+pub(super) mod line;
 mod tunnel;
 
 use std::{
-    future::{Future, poll_fn},
-    io,
-    mem::MaybeUninit,
+    future::Future,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -16,14 +15,9 @@ use std::{
 use bytes::Bytes;
 use http::{Response, header};
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep, sleep_until},
-};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use self::tunnel::Tunnel;
+use self::line::{Carrier, Line, Rider};
 use super::{
     RequestBody,
     mirror::{Destination, Download, Upload},
@@ -39,19 +33,12 @@ use crate::{
     config::OutputSettings,
     dialect::{
         output_settings,
-        websocket::{Close, Handshake, Kind, Liveness, Session, Subprotocol, Timing, Writer},
+        websocket::{Close, Handshake, Incoming, Kind, Subprotocol},
     },
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
     wire::Messages,
 };
-
-/// Bytes read from the socket at once.
-const READ_BYTES: usize = 16 << 10;
-
-/// Bytes of messages, as they are inflated, that one turn moves: a few bytes may stand for very many, of which neither
-/// socket shows anything, and other calls wait for the worker.
-const TURN_BYTES: usize = 256 << 10;
 
 type Opening = Pin<Box<dyn Future<Output = Result<(Upload, Download), Status>> + Send>>;
 
@@ -65,10 +52,6 @@ pub(super) async fn serve<B: RequestBody>(
 ) -> Result<Response<ReplyBody>, Status> {
     let mut handshake = Handshake::of(call.head)?;
     handshake.agree_on_compression(&call.head.headers, call.snapshot.compression.websocket);
-    if handshake.is_upgrade() && upgrade.is_none() {
-        return Err(Status::gateway(Code::Unimplemented, "this connection cannot become a WebSocket")
-            .with_reason(Reason::UnsupportedByDialect));
-    }
     if let Some(authorization) = handshake.authorization()
         && opened.head.metadata.insert(header::AUTHORIZATION, authorization.clone()).is_some()
     {
@@ -82,34 +65,16 @@ pub(super) async fn serve<B: RequestBody>(
     } else {
         None
     };
-    let mut response = Response::new(ReplyBody::empty());
-    *response.status_mut() = handshake.answer(response.headers_mut());
+    let (carrier, mut response) = Carrier::open(&handshake, upgrade, body)?;
     record.warn(response.headers_mut());
     record.http_status(response.status());
-
     let mut socket = Socket::new(call, opened, bound, &handshake, record.take())?;
     if let Some(envelope) = first {
         socket.batch = envelope.into();
         socket.half_closed = !socket.client_streaming;
         socket.start();
     }
-    let held = call.worker.drain.hold();
-    if let Some(upgrade) = upgrade {
-        tokio::spawn(async move {
-            let _held = held;
-            // Where the client left before the upgrade, the socket is dropped, and its record says so.
-            if let Ok(upgraded) = upgrade.await {
-                socket.serve(TokioIo::new(upgraded)).await;
-            }
-        });
-    } else {
-        let (tunnel, answer) = Tunnel::new(body);
-        *response.body_mut() = ReplyBody::Tunnel(answer);
-        tokio::spawn(async move {
-            let _held = held;
-            socket.serve(tunnel).await;
-        });
-    }
+    carrier.carry(call, socket);
     Ok(response)
 }
 
@@ -125,8 +90,7 @@ struct Socket {
     sealing: Sealing,
     destination: Destination,
     record: Record,
-    session: Session,
-    writer: Writer,
+    line: Line,
     /// The only kind of frame that was agreed on.
     agreed: Option<Kind>,
     /// The kind of the replies, once it is known.
@@ -144,16 +108,6 @@ struct Socket {
     messages: Messages,
     /// Whole messages may have arrived that are not written yet.
     holds_more: bool,
-    /// Bytes of messages that may still be moved in this turn.
-    turn_left: usize,
-
-    /// Frames that wait for the client, and how much of them is written; bounded as `batch` is.
-    out: Vec<u8>,
-    written: usize,
-    unflushed: bool,
-    timer: Pin<Box<Sleep>>,
-    /// By then the last bytes must be with the client.
-    flush_due: Option<Instant>,
     drain: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -169,11 +123,6 @@ impl Socket {
         let destination = call.destination(&opened)?;
         let sealing = Sealing::new(call.snapshot, opened.upstream);
         let Opened { route, head, .. } = *opened;
-        let now = Instant::now();
-        let timing = Timing { ping: limits.ws_ping, pong_timeout: limits.ws_pong_timeout };
-        let session = Session::new(limits.request_message_bytes_max, handshake.compression(), timing, now);
-        let compression = &call.snapshot.compression;
-        let writer = Writer::new(handshake.compression(), compression.levels.gzip, compression.bytes_min);
         let agreed = handshake.subprotocol().map(|subprotocol| match subprotocol {
             Subprotocol::Json => Kind::Text,
             Subprotocol::Proto => Kind::Binary,
@@ -191,8 +140,7 @@ impl Socket {
             sealing,
             destination,
             record,
-            session,
-            writer,
+            line: Line::new(call, handshake),
             agreed,
             reply_kind: agreed,
             head: Some(head),
@@ -203,54 +151,8 @@ impl Socket {
             half_closed: false,
             messages: Messages::new(limits.reply_message_bytes_max),
             holds_more: false,
-            turn_left: TURN_BYTES,
-            out: Vec::new(),
-            written: 0,
-            unflushed: false,
-            timer: Box::pin(sleep_until(now + limits.ws_ping)),
-            flush_due: None,
             drain: Box::pin(call.worker.drain.begun_owned()),
         })
-    }
-
-    /// The life of the socket.
-    async fn serve(mut self, mut io: impl AsyncRead + AsyncWrite + Unpin) {
-        poll_fn(|cx| self.poll(cx, &mut io)).await;
-    }
-
-    /// Moves whatever can be moved, until the socket has ended.
-    fn poll(&mut self, cx: &mut Context<'_>, io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Poll<()> {
-        self.turn_left = TURN_BYTES;
-        loop {
-            let mut moved = false;
-            if self.replies.is_some() || self.head.is_some() || self.opening.is_some() {
-                moved |= self.poll_drain(cx);
-            }
-            moved |= self.poll_opening(cx);
-            moved |= self.poll_requests(cx);
-            moved |= self.poll_replies(cx);
-            match self.poll_write(cx, io) {
-                Ok(wrote) => moved |= wrote,
-                Err(_) => return Poll::Ready(()),
-            }
-            if self.session.is_closed() {
-                if self.out.is_empty() {
-                    return Pin::new(io).poll_shutdown(cx).map(drop);
-                }
-                if self.poll_last_words(cx).is_ready() {
-                    return Poll::Ready(());
-                }
-            }
-            match self.poll_read(cx, io) {
-                Ok(read) => moved |= read,
-                Err(_) => return Poll::Ready(()),
-            }
-            match self.poll_time(cx) {
-                Liveness::Alive if !moved => return Poll::Pending,
-                Liveness::Alive => {}
-                Liveness::Lost => return Poll::Ready(()),
-            }
-        }
     }
 
     /// Begins the call.
@@ -308,10 +210,10 @@ impl Socket {
 
     fn poll_replies(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = false;
-        while self.out.len() < COALESCE_BYTES
+        while self.line.out.len() < COALESCE_BYTES
             && let Some(replies) = &mut self.replies
         {
-            if self.turn_left == 0 {
+            if self.line.is_spent() {
                 cx.waker().wake_by_ref();
                 break;
             }
@@ -327,98 +229,6 @@ impl Socket {
         moved
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, io: &mut (impl AsyncWrite + Unpin)) -> io::Result<bool> {
-        let mut moved = false;
-        while self.written < self.out.len() {
-            match Pin::new(&mut *io).poll_write(cx, &self.out[self.written..]) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(wrote)) => {
-                    self.written += wrote;
-                    (moved, self.unflushed) = (true, true);
-                }
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => break,
-            }
-        }
-        if self.written == self.out.len() && self.unflushed && Pin::new(&mut *io).poll_flush(cx)?.is_ready() {
-            // There is room again: the upstream has to be asked anew.
-            moved = true;
-            self.unflushed = false;
-            self.written = 0;
-            self.out.clear();
-            // An idle socket holds no buffer.
-            self.out.shrink_to(0);
-        }
-        Ok(moved)
-    }
-
-    /// Takes frames while the upstream has room for what they say; then reads on.
-    fn poll_read(&mut self, cx: &mut Context<'_>, io: &mut (impl AsyncRead + Unpin)) -> io::Result<bool> {
-        let mut moved = false;
-        loop {
-            if self.batch.len() >= COALESCE_BYTES || self.out.len() >= 2 * COALESCE_BYTES {
-                self.session.postpone(Instant::now());
-                return Ok(moved);
-            }
-            if self.turn_left == 0 {
-                cx.waker().wake_by_ref();
-                return Ok(moved);
-            }
-            if let Some(incoming) = self.session.next_incoming(&mut self.out) {
-                self.take(incoming);
-                moved = true;
-                continue;
-            }
-            if self.session.is_closed() {
-                return Ok(moved);
-            }
-            let mut space = [MaybeUninit::uninit(); READ_BYTES];
-            let mut buffer = ReadBuf::uninit(&mut space);
-            match Pin::new(&mut *io).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Poll::Ready(Ok(())) => self.session.push(buffer.filled(), Instant::now()),
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(moved),
-            }
-            moved = true;
-        }
-    }
-
-    fn poll_time(&mut self, cx: &mut Context<'_>) -> Liveness {
-        loop {
-            let Some(deadline) = self.session.deadline() else { return Liveness::Alive };
-            if self.timer.deadline() != deadline {
-                self.timer.as_mut().reset(deadline);
-            }
-            if self.timer.as_mut().poll(cx).is_pending() {
-                return Liveness::Alive;
-            }
-            if self.written < self.out.len() {
-                // Still getting bytes out to a slow reader, whose pong comes behind them.
-                self.session.postpone(Instant::now());
-            }
-            if let Liveness::Lost = self.session.on_time(Instant::now(), &mut self.out) {
-                let lost = Status::client(Code::Cancelled, "the client gave no sign of life")
-                    .with_reason(Reason::RequestAborted);
-                self.record.finish(Err(&lost));
-                return Liveness::Lost;
-            }
-            if !self.out.is_empty() {
-                cx.waker().wake_by_ref();
-            }
-        }
-    }
-
-    /// Nothing is read any more: a client that does not take what is left for it holds the socket only so long.
-    fn poll_last_words(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let patience = self.snapshot.limits.ws_pong_timeout;
-        let due = *self.flush_due.get_or_insert_with(|| Instant::now() + patience);
-        if self.timer.deadline() != due {
-            self.timer.as_mut().reset(due);
-        }
-        self.timer.as_mut().poll(cx)
-    }
-
     fn end(&mut self, outcome: Result<(), &Status>) {
         let close = outcome.map_or_else(Close::of_status, |()| Close::ok());
         self.end_with(outcome, &close);
@@ -428,7 +238,7 @@ impl Socket {
     fn end_with(&mut self, outcome: Result<(), &Status>, close: &Close) {
         self.record.finish(outcome);
         self.let_go();
-        self.session.close(Some(close), Instant::now(), &mut self.out);
+        self.line.close(Some(close));
     }
 
     /// Cancels what is not over.
@@ -436,5 +246,32 @@ impl Socket {
         (self.head, self.opening, self.requests, self.replies) = (None, None, None, None);
         self.batch.clear();
         self.half_closed = true;
+    }
+}
+
+impl Rider for Socket {
+    fn line(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
+    fn poll_move(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_open = self.replies.is_some() || self.head.is_some() || self.opening.is_some();
+        let mut moved = is_open && self.poll_drain(cx);
+        moved |= self.poll_opening(cx);
+        moved |= self.poll_requests(cx);
+        moved |= self.poll_replies(cx);
+        moved
+    }
+
+    fn has_room(&self) -> bool {
+        self.batch.len() < COALESCE_BYTES
+    }
+
+    fn take(&mut self, incoming: Incoming) {
+        self.take_incoming(incoming);
+    }
+
+    fn lose(&mut self, status: &Status) {
+        self.record.finish(Err(status));
     }
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::PollSender;
 use crate::{gateway::RequestBody, limits::COALESCE_BYTES};
 
 /// Both ways as one connection.
-pub(super) struct Tunnel<B> {
+pub(in crate::gateway) struct Tunnel<B> {
     body: B,
     /// What was read and not yet taken.
     rest: Bytes,
