@@ -34,15 +34,23 @@ const DEMO: &[&str] = &[
 const HEALTH: &[&str] = &["grpc/health/v1/health.proto"];
 const REFLECTION: &[&str] = &["grpc/reflection/v1/reflection.proto", "grpc/reflection/v1alpha/reflection.proto"];
 
+/// Frames of many calls on one WebSocket.
+const MUX: &[&str] = &["tidegate/mux/v1/mux.proto"];
+
 /// Where the messages of `grpc.reflection.v1` are. Those of v1alpha are the same on the wire, and are not made again.
 const REFLECTION_MESSAGES: &str = "crate::schema::reflection::proto";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    for (name, files) in
-        [("builtin", BUILTIN), ("test", TEST), ("demo", DEMO), ("health", HEALTH), ("reflection", REFLECTION)]
-    {
+    for (name, files) in [
+        ("builtin", BUILTIN),
+        ("test", TEST),
+        ("demo", DEMO),
+        ("health", HEALTH),
+        ("reflection", REFLECTION),
+        ("mux", MUX),
+    ] {
         let mut compiler = protox::Compiler::new(["proto"])?;
         compiler.include_imports(true).include_source_info(true).open_files(files)?;
         // The raw bytes keep the extensions (`google.api.http`) that the generator's own types drop.

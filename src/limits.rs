@@ -11,6 +11,10 @@ pub struct Limits {
     pub request_message_bytes_max: usize,
     /// Largest reply message from an upstream, in bytes. The same default as the gRPC libraries'.
     pub reply_message_bytes_max: usize,
+    /// Most calls open at a time on one `tidegate.mux` socket; beyond it an open is RESOURCE_EXHAUSTED.
+    pub mux_calls_max: usize,
+    /// Most bytes of requests that wait for their upstreams on one such socket, where a call that sends more is ended.
+    pub mux_waiting_bytes_max: usize,
     /// Largest sum of a request's header names and values, in bytes (431 beyond it).
     pub header_bytes_max: usize,
     /// Largest number of calls in flight on one worker; beyond it a call is refused with UNAVAILABLE.
@@ -44,6 +48,8 @@ impl Default for Limits {
         Self {
             request_message_bytes_max: 4 << 20,
             reply_message_bytes_max: 4 << 20,
+            mux_calls_max: 100,
+            mux_waiting_bytes_max: 16 << 20,
             header_bytes_max: 32 << 10,
             calls_per_worker_max: 100_000,
             connections_per_worker_max: 100_000,

@@ -12,6 +12,7 @@ mod delimited;
 mod inflate;
 mod json_to_wire;
 mod multipart;
+mod mux;
 mod query;
 mod template;
 mod timeout;
@@ -41,6 +42,7 @@ pub(crate) const TARGETS: &[Target] = &[
     ("inflate", inflate::run),
     ("json_to_wire", json_to_wire::run),
     ("multipart", multipart::run),
+    ("mux", mux::run),
     ("query", query::run),
     ("template", template::run),
     ("timeout", timeout::run),

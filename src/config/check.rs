@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     error::{ConfigError, Place},
-    names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
+    names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, PlacePath, ServicePrefix, UrlPath},
     settings::{Cidr, EndpointUrl, HostPattern, Timeout, ValuePattern},
     text::{Count, Percent, Period, Scalar, Size, Span, Weight},
     tree::{Key, Node, Value},
@@ -161,6 +161,7 @@ pub(super) const SCALARS: &[ScalarForm] = &[
     form::<HostPattern>(),
     form::<MethodName>(),
     form::<FieldPath>(),
+    form::<PlacePath>(),
     form::<Cidr>(),
     form::<PageOrigin>(),
     form::<Percent>(),

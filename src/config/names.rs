@@ -322,6 +322,26 @@ impl Scalar for UrlPath {
     }
 }
 
+/// One URL path and nothing below it.
+#[derive(Clone, Debug)]
+pub(super) struct PlacePath(pub(super) String);
+
+impl Scalar for PlacePath {
+    const FORMAT: &'static str = "one-url-path";
+    const LOOKS: &'static str = "a URL path such as `/-/mux`";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match UrlPath::parse(text) {
+            Ok(_) if !text.ends_with('/') => Ok(Self(text.to_owned())),
+            _ => Err(format!("is not {}", Self::LOOKS)),
+        }
+    }
+
+    fn print(&self) -> String {
+        self.0.clone()
+    }
+}
+
 /// `host`, `host:port`, `[v6]:port`; the host comes back without its brackets.
 fn host_port(authority: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {

@@ -12,8 +12,8 @@ use serde::{
 };
 
 use super::{
-    names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
-    settings::{Cidr, Compression, EndpointUrl, HostPattern, Services, Timeout, ValuePattern},
+    names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, PlacePath, ServicePrefix, UrlPath},
+    settings::{Cidr, Compression, EndpointUrl, HostPattern, MUX_PATH, Services, Timeout, ValuePattern},
     text::{Count, Percent, Period, Size, Span, Text, Weight},
 };
 use crate::limits::Limits;
@@ -54,6 +54,9 @@ pub(super) struct RawConfig {
     /// Serve the OpenAPI description of all methods at `/-/openapi.json`, to whoever may connect.
     #[serde(default = "yes")]
     pub(super) openapi: bool,
+    /// WebSockets that carry many calls each (docs/protocols.md).
+    #[serde(default)]
+    pub(super) mux: RawMux,
     /// The gRPC services of the gateway's own, which take the place of the upstreams' services of the same names.
     #[serde(default)]
     pub(super) services: RawServices,
@@ -354,6 +357,15 @@ pub(super) struct RawCors {
     pub(super) max_age: Option<Text<Span>>,
 }
 
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawMux {
+    /// Whether there are any.
+    pub(super) enabled: bool,
+    /// Where they are opened.
+    pub(super) path: Text<PlacePath>,
+}
+
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawServices {
@@ -447,6 +459,11 @@ limits! {
     request_message_bytes_max: Size,
     /// Largest reply message from an upstream.
     reply_message_bytes_max: Size,
+    /// Most calls open at a time on one `tidegate.mux` socket; beyond it a call is refused with RESOURCE_EXHAUSTED.
+    mux_calls_max: Count,
+    /// Most bytes of requests that wait for their upstreams on one such socket; a call that sends more then is ended with
+    /// RESOURCE_EXHAUSTED.
+    mux_waiting_bytes_max: Size,
     /// Largest sum of a request's header names and values; 431 beyond it.
     header_bytes_max: Size,
     /// Most calls in flight on one worker; beyond it a call is refused with UNAVAILABLE.
@@ -484,6 +501,12 @@ impl Default for RawLimits {
 impl Default for RawServices {
     fn default() -> Self {
         Services::default().into()
+    }
+}
+
+impl Default for RawMux {
+    fn default() -> Self {
+        Self { enabled: true, path: Text(PlacePath(MUX_PATH.to_owned())) }
     }
 }
 

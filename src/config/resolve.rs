@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::{
     check::{Findings, hint},
-    names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, ServicePrefix, UrlPath},
+    names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, PlacePath, ServicePrefix, UrlPath},
     raw::*,
     settings::*,
     text::{Count, Percent, Period, Scalar, Size, Span, Text, Weight},
@@ -37,6 +37,7 @@ pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) 
         limits: raw.limits.into(),
         compression: raw.compression.into(),
         openapi: raw.openapi,
+        mux: raw.mux.enabled.then_some(raw.mux.path.0.0),
         services: raw.services.into(),
         access_log: raw.access_log,
     }
@@ -55,6 +56,10 @@ pub(super) fn unresolve(settings: &Settings) -> RawConfig {
         limits: (&settings.limits).into(),
         compression: (&settings.compression).into(),
         openapi: settings.openapi,
+        mux: RawMux {
+            enabled: settings.mux.is_some(),
+            path: Text(PlacePath(settings.mux.clone().unwrap_or_else(|| MUX_PATH.to_owned()))),
+        },
         services: settings.services.into(),
         access_log: settings.access_log,
     }

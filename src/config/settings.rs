@@ -26,10 +26,15 @@ pub struct Settings {
     pub compression: Compression,
     /// `/-/openapi.json` is served.
     pub openapi: bool,
+    /// Where WebSockets for many calls are opened; none: nowhere.
+    pub mux: Option<String>,
     pub services: Services,
     /// A record of every call; false: only of the faults of the gateway and of upstreams.
     pub access_log: bool,
 }
+
+/// Where WebSockets for many calls are opened, unless the file says otherwise.
+pub const MUX_PATH: &str = "/-/mux";
 
 /// One address on which clients are served.
 #[derive(Clone, Debug, PartialEq, Eq)]

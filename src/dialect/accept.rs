@@ -54,7 +54,7 @@ pub(super) fn media_type_of(dialect: Dialect, headers: &HeaderMap) -> &'static s
         Dialect::Protobuf => PROTOBUF,
         Dialect::JsonSeq => return "application/json-seq",
         Dialect::Sse => return "text/event-stream",
-        Dialect::Json | Dialect::WebSocket | Dialect::Connect | Dialect::Grpc | Dialect::GrpcWeb => {
+        Dialect::Json | Dialect::WebSocket | Dialect::Mux | Dialect::Connect | Dialect::Grpc | Dialect::GrpcWeb => {
             return "application/json";
         }
     };

@@ -66,7 +66,9 @@ impl ReplyEncoder {
             Dialect::Protobuf if server_streaming => Framing::Delimited,
             Dialect::Protobuf => Framing::Binary,
             _ if server_streaming => Framing::Array(ArrayWriter::default()),
-            Dialect::Json | Dialect::WebSocket | Dialect::Connect | Dialect::Grpc | Dialect::GrpcWeb => Framing::Single,
+            Dialect::Json | Dialect::WebSocket | Dialect::Mux | Dialect::Connect | Dialect::Grpc | Dialect::GrpcWeb => {
+                Framing::Single
+            }
         };
         Self::framed(framing, media_type_of(dialect, request), output_settings(request, route))
     }

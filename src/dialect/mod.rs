@@ -10,6 +10,7 @@ pub mod grpc;
 pub mod grpc_web;
 mod json;
 pub mod multipart;
+pub mod mux;
 mod ndjson;
 mod refusal;
 pub mod sse;
@@ -41,6 +42,8 @@ pub enum Dialect {
     Sse,
     /// One call per WebSocket (RFC 6455).
     WebSocket,
+    /// One of many calls on a WebSocket.
+    Mux,
     /// The Connect protocol: unary calls, GET, and enveloped streams.
     Connect,
     /// gRPC over HTTP/2, passed through.
@@ -50,13 +53,14 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Json,
         Self::Ndjson,
         Self::JsonSeq,
         Self::Protobuf,
         Self::Sse,
         Self::WebSocket,
+        Self::Mux,
         Self::Connect,
         Self::Grpc,
         Self::GrpcWeb,
@@ -90,7 +94,7 @@ impl Dialect {
     pub fn codes_bodies(self) -> bool {
         match self {
             Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::Sse | Self::Connect => true,
-            Self::WebSocket | Self::Grpc | Self::GrpcWeb => false,
+            Self::WebSocket | Self::Mux | Self::Grpc | Self::GrpcWeb => false,
         }
     }
 
@@ -103,6 +107,7 @@ impl Dialect {
             Self::Protobuf => "protobuf",
             Self::Sse => "sse",
             Self::WebSocket => "websocket",
+            Self::Mux => "mux",
             Self::Connect => "connect",
             Self::Grpc => "grpc",
             Self::GrpcWeb => "grpc-web",
@@ -121,6 +126,7 @@ impl Dialect {
             | Self::JsonSeq
             | Self::Protobuf
             | Self::WebSocket
+            | Self::Mux
             | Self::Connect
             | Self::Grpc => true,
         }

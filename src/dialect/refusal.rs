@@ -40,9 +40,13 @@ pub fn refuse(dialect: Dialect, head: &Parts, status: &Status, codec: &Codec) ->
         Dialect::Grpc => grpc::refuse(status, Framing::Grpc, &head.headers),
         Dialect::GrpcWeb => grpc::refuse(status, Framing::web(&head.headers), &head.headers),
         Dialect::Connect => connect::refuse(head, status, codec),
-        Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse | Dialect::WebSocket => {
-            http_error(ErrorFormat::of(dialect, head), status, codec)
-        }
+        Dialect::Json
+        | Dialect::Ndjson
+        | Dialect::JsonSeq
+        | Dialect::Protobuf
+        | Dialect::Sse
+        | Dialect::WebSocket
+        | Dialect::Mux => http_error(ErrorFormat::of(dialect, head), status, codec),
     }
 }
 

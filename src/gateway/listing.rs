@@ -99,6 +99,7 @@ impl Snapshot {
             }
             _ if method.is_none() => false,
             Dialect::Connect => rule.is_none(),
+            Dialect::Mux => rule.is_none() && self.mux.is_some(),
             Dialect::Protobuf => route.binding.reply_is_message(&self.codec),
             dialect => dialect.carries(route.client_streaming, route.server_streaming),
         }

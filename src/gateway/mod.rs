@@ -10,6 +10,7 @@ mod lead;
 mod linger;
 mod listing;
 mod mirror;
+mod mux;
 mod openapi;
 mod own;
 mod policies;
@@ -62,7 +63,7 @@ use crate::{
     drain::Drain,
     edge::{Client, Peer, REQUEST_ID, RequestIds},
     limits::Limits,
-    status::Status,
+    status::{Code, Reason, Status},
     telemetry::Recorder,
     upstream::Pool,
 };
@@ -135,8 +136,8 @@ impl Gateway {
             started,
         );
         let origin = snapshot.cors.check(&head.headers, &client);
-        let call =
-            Call { worker: &self.0, snapshot: &snapshot, head: &head, dialect, client, origin, id: &id, started };
+        let (worker, peer) = (&self.0, &peer);
+        let call = Call { worker, peer, snapshot: &snapshot, head: &head, dialect, client, origin, id: &id, started };
 
         let body = Lingering::new(head.version, body);
         let mut response = call.deflate(self.answer(&call, record, body, upgrade).await);
@@ -160,6 +161,10 @@ impl Gateway {
         let opened = match call.begin(&mut record) {
             Ok(Begun::Call(opened)) => opened,
             Ok(Begun::Answered(response)) => return record.answered(response.map(|()| ReplyBody::empty())),
+            Ok(Begun::Mux) => {
+                return mux::serve(call, &mut record, upgrade, body)
+                    .unwrap_or_else(|status| reject(call, None, &mut record, &status));
+            }
             Ok(Begun::Asset(asset)) => return record.answered(asset.answer(call).await),
             Ok(Begun::OpenApi(document)) => {
                 return match openapi::document(call.snapshot, document).await {
@@ -186,6 +191,10 @@ impl Gateway {
                 Some(Form::Unary(_)) | None => unary::serve(call, opened, &mut record, body).await,
             },
             Dialect::WebSocket => socket::serve(call, opened, &mut record, upgrade, body).await,
+            // Begun on its socket, and never here.
+            Dialect::Mux => {
+                Err(Status::gateway(Code::Internal, "a call without its socket").with_reason(Reason::Internal))
+            }
             Dialect::Json | Dialect::Ndjson | Dialect::JsonSeq | Dialect::Protobuf | Dialect::Sse => {
                 match opened.is_unary() {
                     true => unary::serve(call, opened, &mut record, body).await,

@@ -30,14 +30,15 @@ use crate::{
         grpc, grpc_web,
         sse::{self, LastEvent},
     },
-    edge::{Client, OriginCheck, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
+    edge::{Client, OriginCheck, Peer, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
     status::{Code, Reason, Status},
     wire::{self, metadata},
 };
 
 /// What is known of a request from its head.
 pub(super) struct Call<'c> {
-    pub(super) worker: &'c Worker,
+    pub(super) worker: &'c Arc<Worker>,
+    pub(super) peer: &'c Arc<Peer>,
     pub(super) snapshot: &'c Arc<Snapshot>,
     pub(super) head: &'c Parts,
     pub(super) dialect: Dialect,
@@ -53,6 +54,8 @@ pub(super) enum Begun<'c> {
     Answered(Response<()>),
     Asset(&'c Arc<Asset>),
     OpenApi(&'c Document),
+    /// A WebSocket for many calls.
+    Mux,
     /// Boxed: each step of the call would move it.
     Call(Box<Opened<'c>>),
 }
@@ -85,6 +88,7 @@ impl<'c> Call<'c> {
         let (route, lead, captures) = match self.snapshot.find(self.dialect, self.head)? {
             Target::Asset(asset) => return Ok(Begun::Asset(asset)),
             Target::OpenApi(document) => return Ok(Begun::OpenApi(document)),
+            Target::Mux => return Ok(Begun::Mux),
             Target::Route { route, lead, captures } => (route, lead, captures),
         };
         record.route(route.index);
@@ -213,7 +217,7 @@ impl<'c> Call<'c> {
         let (mut metadata, path) = match self.dialect {
             Dialect::Grpc => (rules.grpc_request(headers, &self.client, self.id)?, self.grpc_path()),
             Dialect::GrpcWeb => (rules.browser_request(headers, &self.client, self.id)?, self.grpc_path()),
-            Dialect::Connect => (rules.browser_request(headers, &self.client, self.id)?, None),
+            Dialect::Connect | Dialect::Mux => (rules.browser_request(headers, &self.client, self.id)?, None),
             _ => (rules.request(headers, &self.client, self.id)?, None),
         };
         match self.dialect {
@@ -263,7 +267,7 @@ impl<'c> Call<'c> {
 
     /// This worker's way to the call's upstream, and by chance to a mirror.
     pub(super) fn destination(&self, opened: &Opened<'_>) -> Result<Destination, Status> {
-        let Worker { pools, ids, room, recorder, .. } = self.worker;
+        let Worker { pools, ids, room, recorder, .. } = &**self.worker;
         let pool = pools.get(opened.upstream).cloned().ok_or_else(|| {
             Status::gateway(Code::Internal, "the call's upstream is not there").with_reason(Reason::Internal)
         })?;

@@ -55,6 +55,8 @@ pub struct Snapshot {
     pub(super) files: OnceCell<Option<Arc<Files>>>,
     /// None: not served.
     document: Option<Document>,
+    /// Where WebSockets for many calls are opened; none: nowhere.
+    pub(super) mux: Option<String>,
 }
 
 /// One way to a method.
@@ -101,6 +103,7 @@ pub(super) enum Target<'s, 'p> {
     Route { route: &'s Route, lead: &'s Lead, captures: SmallVec<[Cow<'p, str>; 4]> },
     Asset(&'s Arc<Asset>),
     OpenApi(&'s Document),
+    Mux,
 }
 
 /// A configuration and schemas that do not fit together.
@@ -122,6 +125,10 @@ pub enum SnapshotError {
         "the upstreams `{first}` and `{second}` both have the service `{service}`, and no route says who takes its calls"
     )]
     Rivals { service: String, first: String, second: String },
+    #[error(
+        "{location}: {selector}: `{path}` is where WebSockets for many calls are opened (`mux: {{ path: … }}` moves it)"
+    )]
+    MuxPath { location: Location, selector: String, path: String },
     #[error("routes: sse of {method}: {cause}")]
     Events { method: String, cause: crate::codec::BindingError },
     #[error("{second}: {rules}; the first stands at {first}")]
@@ -160,6 +167,7 @@ impl Snapshot {
             codec: &codec,
             sources: &sources,
             describes_itself: settings.openapi,
+            mux: settings.mux.as_deref(),
             routes: Vec::new(),
             variants: Vec::new(),
             table: TableBuilder::default(),
@@ -194,6 +202,7 @@ impl Snapshot {
             sets: [(itself, own_set)].into_iter().chain(sets).collect(),
             files: OnceCell::new(),
             document: settings.openapi.then(Document::default),
+            mux: settings.mux.clone(),
         })
     }
 
@@ -277,8 +286,11 @@ impl Snapshot {
                 false => Err(method_not_allowed(allowed)),
             };
         }
-        if dialect == Dialect::Connect {
+        if matches!(dialect, Dialect::Connect | Dialect::Mux) {
             return Err(self.not_found(dialect, path));
+        }
+        if dialect == Dialect::WebSocket && self.mux.as_deref() == Some(path) {
+            return Ok(Target::Mux);
         }
         match self.find_rule(dialect, &head.method, path) {
             Found::Route { route, captures } => {
@@ -298,7 +310,7 @@ impl Snapshot {
         if self.is_partial {
             return not_found_yet(path);
         }
-        if dialect == Dialect::Connect {
+        if matches!(dialect, Dialect::Connect | Dialect::Mux) {
             return connect::unknown_method(path);
         }
         Status::client(Code::NotFound, format!("nothing is served at {path}")).with_reason(Reason::RouteNotFound)
@@ -381,6 +393,7 @@ struct Builder<'c> {
     sources: &'c [Source<'c>],
     /// The gateway has a path of its own.
     describes_itself: bool,
+    mux: Option<&'c str>,
     routes: Vec<Route>,
     variants: Vec<Variant>,
     table: TableBuilder,
@@ -410,6 +423,9 @@ impl Builder<'_> {
             .decoding_slashes(rule.decodes_slashes);
         if self.describes_itself && rule.template == OPENAPI_PATH {
             return Err(SnapshotError::OpenApiPath { location: location(), selector });
+        }
+        if let Some(path) = self.mux.filter(|path| rule.template == **path) {
+            return Err(SnapshotError::MuxPath { location: location(), selector, path: path.to_owned() });
         }
         let variables: Vec<&str> = template.variables().collect();
         let (input, output) = (self.codec.plan(method.input), self.codec.plan(method.output));

@@ -35,6 +35,7 @@ mod matrix;
 mod metadata;
 mod metadata_table;
 mod mirrors;
+mod mux;
 mod openapi;
 mod python_backend;
 mod real_schemas;

@@ -1,4 +1,4 @@
-//! The messages and services of `proto/tidegate/test/v1`, as the build script generated them.
+//! The messages and services of `proto/tidegate`, as the build script generated them.
 
 #![allow(
     clippy::all,
@@ -27,6 +27,11 @@ pub mod tidegate {
 
 pub mod reflection {
     include!(concat!(env!("OUT_DIR"), "/grpc.reflection.v1.rs"));
+}
+
+/// Frames of many calls on one WebSocket.
+pub mod mux {
+    include!(concat!(env!("OUT_DIR"), "/tidegate.mux.v1.rs"));
 }
 
 pub use google::api::HttpBody;

@@ -29,18 +29,32 @@ const BEARER: &str = "bearer.";
 pub enum Subprotocol {
     Json,
     Proto,
+    /// Frames of many calls, in JSON.
+    Mux,
+    /// The same by its longer name.
+    MuxJson,
+    /// The same in protobuf.
+    MuxProto,
 }
 
 impl Subprotocol {
+    /// Of one call per socket.
+    pub const MESSAGES: &[Self] = &[Self::Json, Self::Proto];
+    /// Of many calls per socket.
+    pub const FRAMES: &[Self] = &[Self::Mux, Self::MuxJson, Self::MuxProto];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Json => "tidegate.json",
             Self::Proto => "tidegate.proto",
+            Self::Mux => "tidegate.mux",
+            Self::MuxJson => "tidegate.mux+json",
+            Self::MuxProto => "tidegate.mux+proto",
         }
     }
 
-    fn of_name(name: &str) -> Option<Self> {
-        [Self::Json, Self::Proto].into_iter().find(|subprotocol| subprotocol.name() == name)
+    fn of_name(name: &str, spoken: &[Self]) -> Option<Self> {
+        spoken.iter().copied().find(|subprotocol| subprotocol.name() == name)
     }
 }
 
@@ -64,23 +78,28 @@ pub fn is_asked_for(head: &Parts) -> bool {
 }
 
 impl Handshake {
-    /// Judges a request's head.
+    /// Judges a request's head. `spoken`: the subprotocols of which the client may choose.
     ///
     /// # Errors
     /// The client's fault: HTTP 426 where another version of the protocol is wanted, else 400.
-    pub fn of(head: &Parts) -> Result<Self, Status> {
+    pub fn of(head: &Parts, spoken: &[Subprotocol]) -> Result<Self, Status> {
         if head.version < Version::HTTP_2 {
-            return Self::of_upgrade(head.version, &head.method, &head.headers);
+            return Self::of_upgrade(head.version, &head.method, &head.headers, spoken);
         }
         // Which protocol is meant, and that it is, stands in the pseudo-headers (RFC 8441 §5).
         if !is_version_13(&head.headers) {
             return Err(refuse("only version 13 of the WebSocket protocol is spoken here")
                 .with_header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
         }
-        Self::of_offers(&head.headers, None)
+        Self::of_offers(&head.headers, spoken, None)
     }
 
-    fn of_upgrade(version: Version, method: &Method, headers: &HeaderMap) -> Result<Self, Status> {
+    fn of_upgrade(
+        version: Version,
+        method: &Method,
+        headers: &HeaderMap,
+        spoken: &[Subprotocol],
+    ) -> Result<Self, Status> {
         if method != Method::GET || version != Version::HTTP_11 {
             return Err(refuse("a WebSocket is opened with GET over HTTP/1.1"));
         }
@@ -92,7 +111,7 @@ impl Handshake {
         if !is_version_13(headers) {
             return Err(other_version());
         }
-        Self::of_offers(headers, Some(accept_value(sole_key(headers)?)))
+        Self::of_offers(headers, spoken, Some(accept_value(sole_key(headers)?)))
     }
 
     /// Accepts an offer of compression, where there is one that can be kept. One that cannot be is no reason to refuse the
@@ -137,7 +156,7 @@ impl Handshake {
         if self.is_upgrade() { StatusCode::SWITCHING_PROTOCOLS } else { StatusCode::OK }
     }
 
-    fn of_offers(headers: &HeaderMap, accept: Option<HeaderValue>) -> Result<Self, Status> {
+    fn of_offers(headers: &HeaderMap, spoken: &[Subprotocol], accept: Option<HeaderValue>) -> Result<Self, Status> {
         let mut handshake = Self { accept, subprotocol: None, compression: None, authorization: None };
         // In the client's order of preference (RFC 6455 §4.1).
         for offer in tokens(headers, &SEC_WEBSOCKET_PROTOCOL) {
@@ -147,7 +166,7 @@ impl Handshake {
                 }
                 handshake.authorization = Some(bearer_value(token)?);
             } else if handshake.subprotocol.is_none() {
-                handshake.subprotocol = Subprotocol::of_name(offer);
+                handshake.subprotocol = Subprotocol::of_name(offer, spoken);
             }
         }
         Ok(handshake)
@@ -258,7 +277,7 @@ mod tests {
     }
 
     fn judge(headers: &HeaderMap) -> Result<Handshake, Status> {
-        Handshake::of_upgrade(Version::HTTP_11, &Method::GET, headers)
+        Handshake::of_upgrade(Version::HTTP_11, &Method::GET, headers, Subprotocol::MESSAGES)
     }
 
     fn offering(offers: &[&str]) -> Result<Handshake, Status> {
@@ -314,8 +333,8 @@ mod tests {
     #[test]
     fn only_get_over_http_1_1_upgrades() {
         let example = headers(EXAMPLE);
-        assert!(Handshake::of_upgrade(Version::HTTP_11, &Method::POST, &example).is_err());
-        assert!(Handshake::of_upgrade(Version::HTTP_10, &Method::GET, &example).is_err());
+        assert!(Handshake::of_upgrade(Version::HTTP_11, &Method::POST, &example, Subprotocol::MESSAGES).is_err());
+        assert!(Handshake::of_upgrade(Version::HTTP_10, &Method::GET, &example, Subprotocol::MESSAGES).is_err());
     }
 
     /// A head of HTTP/2.
@@ -353,12 +372,12 @@ mod tests {
     #[test]
     fn over_http_2_there_is_no_key_and_nothing_is_upgraded() {
         let offers = [("sec-websocket-version", "13"), ("sec-websocket-protocol", "tidegate.proto")];
-        let handshake = Handshake::of(&connect(Some("websocket"), &offers)).unwrap();
+        let handshake = Handshake::of(&connect(Some("websocket"), &offers), Subprotocol::MESSAGES).unwrap();
         let mut answer = HeaderMap::new();
         assert_eq!(handshake.answer(&mut answer), StatusCode::OK);
         assert_eq!(answer, headers(&[("sec-websocket-protocol", "tidegate.proto")]));
         for wrong in [&[][..], &[("sec-websocket-version", "8")]] {
-            let status = Handshake::of(&connect(Some("websocket"), wrong)).unwrap_err();
+            let status = Handshake::of(&connect(Some("websocket"), wrong), Subprotocol::MESSAGES).unwrap_err();
             assert_eq!(status.http_status(), StatusCode::BAD_REQUEST);
             assert_eq!(status.headers()[SEC_WEBSOCKET_VERSION], "13");
         }
@@ -381,6 +400,7 @@ mod tests {
             (&["graphql-ws"], None),
             (&["TIDEGATE.JSON"], None),
             (&["bearer.YWJj"], None),
+            (&["tidegate.mux", "tidegate.proto"], Some(Subprotocol::Proto)),
         ] {
             let handshake = offering(offers).unwrap();
             assert_eq!(handshake.subprotocol(), expected, "{offers:?}");

@@ -50,7 +50,7 @@ pub(super) async fn serve<B: RequestBody>(
     upgrade: Option<OnUpgrade>,
     body: B,
 ) -> Result<Response<ReplyBody>, Status> {
-    let mut handshake = Handshake::of(call.head)?;
+    let mut handshake = Handshake::of(call.head, Subprotocol::MESSAGES)?;
     handshake.agree_on_compression(&call.head.headers, call.snapshot.compression.websocket);
     if let Some(authorization) = handshake.authorization()
         && opened.head.metadata.insert(header::AUTHORIZATION, authorization.clone()).is_some()
@@ -123,9 +123,10 @@ impl Socket {
         let destination = call.destination(&opened)?;
         let sealing = Sealing::new(call.snapshot, opened.upstream);
         let Opened { route, head, .. } = *opened;
-        let agreed = handshake.subprotocol().map(|subprotocol| match subprotocol {
-            Subprotocol::Json => Kind::Text,
-            Subprotocol::Proto => Kind::Binary,
+        let agreed = handshake.subprotocol().and_then(|subprotocol| match subprotocol {
+            Subprotocol::Json => Some(Kind::Text),
+            Subprotocol::Proto => Some(Kind::Binary),
+            Subprotocol::Mux | Subprotocol::MuxJson | Subprotocol::MuxProto => None,
         });
         Ok(Self {
             snapshot: call.snapshot.clone(),

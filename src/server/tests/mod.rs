@@ -156,6 +156,7 @@ fn settings(tls: Option<ServerTls>) -> Settings {
         assets: Vec::new(),
         limits: Limits::default(),
         compression: Compression::default(),
+        mux: None,
         openapi: true,
         services: Default::default(),
         access_log: false,

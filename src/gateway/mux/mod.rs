@@ -1,0 +1,414 @@
+//! Many calls on one WebSocket (PROTOCOLS §10): each is a call like any other, with its own route, record and deadline; the
+//! socket gives each of them its turn.
+
+mod bells;
+mod ride;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::Context,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, Uri,
+    header::{self, Entry},
+    request::Parts,
+};
+use hyper::upgrade::OnUpgrade;
+use tokio::time::Instant;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use self::{
+    bells::Bells,
+    ride::{Fare, Progress, Ride, frame, kind},
+};
+use super::{
+    RequestBody, Worker,
+    record::Record,
+    reply::ReplyBody,
+    request::{Begun, Call, second_token},
+    sealing::Sealing,
+    socket::line::{Carrier, Line, Rider},
+};
+use crate::{
+    dialect::{
+        Dialect,
+        mux::{
+            Credited, Form, Frame, FrameError, Ledger, Open, Opened, Taken, write_go_away, write_pong, write_status,
+        },
+        websocket::{Close, Handshake, Incoming, Message, Subprotocol, code},
+    },
+    edge::{Client, OriginCheck, Peer, REQUEST_ID},
+    limits::COALESCE_BYTES,
+    status::{Code, Reason, Status},
+    wire::metadata,
+};
+
+/// Names the longest time that a call may last, in seconds.
+const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
+
+/// Answers the opening handshake.
+///
+/// # Errors
+/// What is refused before the upgrade: a page of a foreign origin, a handshake that is not sound, no subprotocol of frames.
+pub(super) fn serve<B: RequestBody>(
+    call: &Call<'_>,
+    record: &mut Record,
+    upgrade: Option<OnUpgrade>,
+    body: B,
+) -> Result<Response<ReplyBody>, Status> {
+    call.snapshot.cors.refuse_cross_site(&call.head.headers, call.origin)?;
+    let mut handshake = Handshake::of(call.head, Subprotocol::FRAMES)?;
+    let form = match handshake.subprotocol() {
+        Some(Subprotocol::Mux | Subprotocol::MuxJson) => Form::Json,
+        Some(Subprotocol::MuxProto) => Form::Proto,
+        Some(Subprotocol::Json | Subprotocol::Proto) | None => {
+            let text = "the subprotocol here is `tidegate.mux`, `tidegate.mux+json` or `tidegate.mux+proto`";
+            return Err(Status::client(Code::InvalidArgument, text).with_reason(Reason::InvalidHeader));
+        }
+    };
+    handshake.agree_on_compression(&call.head.headers, call.snapshot.compression.websocket);
+    let base = base(call.head, &handshake)?;
+    let (carrier, response) = Carrier::open(&handshake, upgrade, body)?;
+    let limits = &call.snapshot.limits;
+    let mux = Mux {
+        worker: call.worker.clone(),
+        peer: call.peer.clone(),
+        origin: call.origin,
+        base,
+        form,
+        line: Line::new(call, &handshake),
+        ledger: Ledger::new(limits.mux_calls_max, limits.mux_waiting_bytes_max),
+        rides: HashMap::new(),
+        bells: Bells::default(),
+        queue: VecDeque::new(),
+        drain: Box::pin(call.worker.drain.begun_owned()),
+        state: State::Open,
+    };
+    carrier.carry(call, mux);
+    Ok(std::mem::replace(record, Record::none()).answered(response))
+}
+
+/// What holds for every call of the socket: who the client is, and what it said of itself at the handshake.
+fn base(head: &Parts, handshake: &Handshake) -> Result<Parts, Status> {
+    let mut base = head.clone();
+    base.method = Method::POST;
+    base.extensions.clear();
+    // Each call has its own.
+    for name in
+        [REQUEST_ID, TIMEOUT, HeaderName::from_static("grpc-timeout"), HeaderName::from_static("connect-timeout-ms")]
+    {
+        base.headers.remove(name);
+    }
+    if let Some(authorization) = handshake.authorization()
+        && base.headers.insert(header::AUTHORIZATION, authorization.clone()).is_some()
+    {
+        return Err(second_token("the subprotocol"));
+    }
+    Ok(base)
+}
+
+/// A WebSocket and its calls.
+struct Mux {
+    worker: Arc<Worker>,
+    peer: Arc<Peer>,
+    origin: OriginCheck,
+    base: Parts,
+    form: Form,
+    line: Line,
+    ledger: Ledger,
+    rides: HashMap<u32, Box<Ride>>,
+    bells: Bells,
+    /// Those who have something to do, in turn.
+    queue: VecDeque<u32>,
+    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Nothing new is begun; when what is open has ended, the socket is closed.
+    GoingAway,
+    Closed,
+}
+
+impl Mux {
+    fn message(&mut self, message: &Message) {
+        self.line.spend(message.payload.len());
+        if message.kind != kind(self.form) {
+            return self.close(&Close::new(code::UNSUPPORTED_DATA, "frames are of the kind that the subprotocol says"));
+        }
+        match Frame::parse(self.form, &message.payload) {
+            Ok(frame) => self.frame(frame),
+            Err(error) => self.malformed(&error),
+        }
+    }
+
+    /// What a client tells, in its order.
+    fn frame(&mut self, told: Frame) {
+        let Frame { id, open, message, half_close, credit, cancel, ping } = told;
+        if let Some(number) = ping {
+            frame(&mut self.line, self.form, |out| write_pong(self.form, number, out));
+        }
+        if let Some(open) = open {
+            match self.ledger.open(id) {
+                Opened::Call => self.begin(id, &open),
+                Opened::TooMany => {
+                    let status = Status::client(
+                        Code::ResourceExhausted,
+                        "as many calls are open on this socket as there may be",
+                    );
+                    self.tell(id, &Err(status.with_reason(Reason::Overloaded)));
+                }
+                Opened::IdUsed => {
+                    let text = format!("the id {id} is not greater than those before it");
+                    return self.malformed(&FrameError::Malformed(text));
+                }
+            }
+        }
+        if let Some(payload) = message {
+            self.request(id, &payload);
+        }
+        if half_close
+            && self.ledger.half_close(id)
+            && let Some(ride) = self.rides.get_mut(&id)
+        {
+            ride.half_close();
+            ride.bell.ring();
+        }
+        if credit > 0
+            && self.ledger.credit(id, credit) == Credited::Resumes
+            && let Some(ride) = self.rides.get(&id)
+        {
+            ride.bell.ring();
+        }
+        if cancel && self.rides.contains_key(&id) {
+            self.end(
+                id,
+                &Err(Status::client(Code::Cancelled, "the client cancelled the call")
+                    .with_reason(Reason::RequestAborted)),
+            );
+        }
+    }
+
+    fn begin(&mut self, id: u32, open: &Open) {
+        let worker = self.worker.clone();
+        let (peer, started, snapshot) = (self.peer.clone(), Instant::now(), worker.snapshot.load_full());
+        let (head, fault) = match self.head(open) {
+            Ok(head) => (head, None),
+            Err(status) => (self.base.clone(), Some(status)),
+        };
+        let (client, request_id) = (Client::of(&head, &peer), worker.ids.of(&head.headers));
+        let (recorder, admission, dialect) = (&worker.recorder, &worker.admission, Dialect::Mux);
+        let mut record =
+            Record::begin(recorder, admission, snapshot.clone(), dialect, client.address, request_id.clone(), started);
+        let (worker, peer, snapshot, id_of_call) = (&worker, &peer, &snapshot, &request_id);
+        let origin = self.origin;
+        let call = Call { worker, peer, snapshot, head: &head, dialect, client, origin, id: id_of_call, started };
+        let begun = fault.map_or_else(|| self.ride(id, &call, &mut record), Err);
+        match begun {
+            Ok(ride) => {
+                ride.bell.ring();
+                self.rides.insert(id, Box::new(ride));
+            }
+            Err(status) => {
+                record.finish(Err(&status));
+                self.ledger.end(id);
+                self.tell(id, &Err(status));
+            }
+        }
+    }
+
+    fn ride(&self, id: u32, call: &Call<'_>, record: &mut Record) -> Result<Ride, Status> {
+        if self.state != State::Open {
+            return Err(going_away());
+        }
+        let Begun::Call(opened) = call.begin(record)? else {
+            return Err(
+                Status::client(Code::Unimplemented, "there is no such method").with_reason(Reason::RouteNotFound)
+            );
+        };
+        let bound = opened.bind(call)?;
+        let destination = call.destination(&opened)?;
+        let sealing = Sealing::new(call.snapshot, opened.upstream);
+        let (route, head) = (opened.route, opened.head);
+        let fare = Fare {
+            form: self.form,
+            snapshot: call.snapshot.clone(),
+            route,
+            bound,
+            sealing,
+            destination,
+            head,
+            record: record.take(),
+            bell: self.bells.hang(id),
+        };
+        Ok(Ride::begin(id, fare))
+    }
+
+    /// The head that the call would have as a request of its own.
+    fn head(&self, open: &Open) -> Result<Parts, Status> {
+        let wrong = |what: &str| {
+            Status::client(Code::InvalidArgument, format!("open: {what}")).with_reason(Reason::InvalidHeader)
+        };
+        let mut head = self.base.clone();
+        let mut uri = std::mem::take(&mut head.uri).into_parts();
+        let path = format!("/{}", open.method);
+        let is_method = !open.method.starts_with('/') && !open.method.contains(['?', '#', '%']);
+        uri.path_and_query = path.parse().ok().filter(|_| is_method);
+        head.uri = match uri.path_and_query {
+            Some(_) => Uri::from_parts(uri).map_err(|_| wrong("the method is not one"))?,
+            None => return Err(wrong("the method is not one")),
+        };
+        let mut given = HeaderMap::with_capacity(open.metadata.len());
+        for (name, value) in &open.metadata {
+            let name = metadata::name(name).ok_or_else(|| wrong("a name that metadata cannot have"))?;
+            let mut value = HeaderValue::from_str(value).map_err(|_| wrong("a value that metadata cannot have"))?;
+            value.set_sensitive(name == header::AUTHORIZATION || name == header::COOKIE);
+            match given.entry(name) {
+                Entry::Vacant(entry) => entry.insert(value),
+                Entry::Occupied(_) => return Err(wrong("a name is there twice")),
+            };
+        }
+        // What a call says takes the place of what the handshake said: a token may be newer.
+        head.headers.extend(given);
+        if let Some(timeout) = open.timeout {
+            let seconds = format!("{}.{:09}", timeout.as_secs(), timeout.subsec_nanos());
+            head.headers.insert(TIMEOUT, HeaderValue::from_str(&seconds).map_err(|_| wrong("a timeout that is none"))?);
+        }
+        Ok(head)
+    }
+
+    fn request(&mut self, id: u32, payload: &Bytes) {
+        let refused =
+            |code: Code, text: &'static str, reason: Reason| Err(Status::client(code, text).with_reason(reason));
+        let taken = match self.ledger.message(id, payload.len()) {
+            Taken::Yes => match self.rides.get_mut(&id) {
+                Some(ride) => ride.request(payload).map(|()| ride.bell.ring()),
+                None => Ok(()),
+            },
+            Taken::Unknown => Ok(()),
+            Taken::Overdrawn => {
+                refused(Code::ResourceExhausted, "a message was sent without credit for it", Reason::CreditOverdrawn)
+            }
+            Taken::Full => refused(Code::ResourceExhausted, "too much waits on this socket", Reason::Overloaded),
+            Taken::HalfClosed => {
+                refused(Code::InvalidArgument, "a message after the end of the request stream", Reason::InvalidMessage)
+            }
+        };
+        if let Err(status) = taken {
+            self.end(id, &Err(status));
+        }
+    }
+
+    /// Ends a call.
+    fn end(&mut self, id: u32, outcome: &Result<HeaderMap, Status>) {
+        self.ledger.end(id);
+        if let Some(mut ride) = self.rides.remove(&id) {
+            ride.record.finish(outcome.as_ref().map(drop));
+            self.tell(id, outcome);
+        }
+    }
+
+    fn tell(&mut self, id: u32, outcome: &Result<HeaderMap, Status>) {
+        let (form, snapshot) = (self.form, self.worker.snapshot.load());
+        let trailers = outcome.as_ref().unwrap_or_else(Status::trailers);
+        let told = outcome.as_ref().map(drop);
+        frame(&mut self.line, form, |out| write_status(form, id, told, trailers, &snapshot.codec, out));
+    }
+
+    fn malformed(&mut self, error: &FrameError) {
+        self.close(&Close::new(code::INVALID_PAYLOAD, error.to_string()));
+    }
+
+    /// Begins the close handshake; what is open is cancelled.
+    fn close(&mut self, close: &Close) {
+        let status = Status::client(Code::Cancelled, close.reason().to_owned()).with_reason(Reason::RequestAborted);
+        self.let_go(&status);
+        self.line.close(Some(close));
+    }
+
+    fn let_go(&mut self, status: &Status) {
+        self.state = State::Closed;
+        for (id, mut ride) in self.rides.drain() {
+            ride.record.finish(Err(status));
+            self.ledger.end(id);
+        }
+        self.queue.clear();
+    }
+
+    /// Tells the client to go elsewhere, and lets it when nothing is open any more.
+    fn poll_drain(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.state {
+            State::Open if self.drain.as_mut().poll(cx).is_ready() => {
+                self.state = State::GoingAway;
+                frame(&mut self.line, self.form, |out| write_go_away(self.form, "the gateway restarts", out));
+                true
+            }
+            State::GoingAway if self.rides.is_empty() => {
+                self.close(&Close::of_status(&going_away()));
+                true
+            }
+            State::Open | State::GoingAway | State::Closed => false,
+        }
+    }
+}
+
+fn going_away() -> Status {
+    Status::gateway(Code::Unavailable, "the gateway restarts").with_reason(Reason::Draining)
+}
+
+impl Rider for Mux {
+    fn line(&mut self) -> &mut Line {
+        &mut self.line
+    }
+
+    fn poll_move(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = self.poll_drain(cx);
+        self.bells.listen(cx.waker());
+        self.bells.collect(&mut self.queue);
+        while self.line.out.len() < COALESCE_BYTES && !self.queue.is_empty() {
+            if self.line.is_spent() {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            let Some(id) = self.queue.pop_front() else { break };
+            let Some(ride) = self.rides.get_mut(&id) else { continue };
+            moved = true;
+            match ride.poll(&mut self.line, &mut self.ledger) {
+                Progress::Waits => {}
+                Progress::Goes => self.queue.push_back(id),
+                Progress::Ended(outcome) => self.end(id, &outcome),
+            }
+        }
+        moved
+    }
+
+    /// What a client may send ahead is bounded by its credits.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn take(&mut self, incoming: Incoming) {
+        match incoming {
+            Incoming::Message(message) if self.state != State::Closed => self.message(&message),
+            Incoming::Message(_) => {}
+            Incoming::Close(peer) => {
+                let status =
+                    Status::client(Code::Cancelled, "the client closed the socket").with_reason(Reason::RequestAborted);
+                self.let_go(&status);
+                self.line.close(Close::echo(peer.as_ref()).as_ref());
+            }
+            Incoming::Fault(fault) => self.let_go(&fault.to_status()),
+        }
+    }
+
+    fn lose(&mut self, status: &Status) {
+        self.let_go(status);
+    }
+}

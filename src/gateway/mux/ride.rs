@@ -1,0 +1,283 @@
+//! One of many calls on a socket: its messages up, its replies down, as far as credits and room let them.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::bells::Bell;
+use crate::{
+    call::{CallHead, Closed, Replies, ReplyEvent, Requests, Transport},
+    codec::{Bound, OutputError},
+    config::OutputSettings,
+    dialect::{
+        mux::{Form, Ledger, write_credit, write_head, write_message},
+        websocket::{Kind, open_frame},
+    },
+    gateway::{
+        mirror::{Destination, Download, Upload},
+        record::Record,
+        sealing::Sealing,
+        snapshot::{Route, Snapshot},
+        socket::line::Line,
+    },
+    limits::COALESCE_BYTES,
+    status::{Code, Reason, Status},
+    upstream::bad_message,
+    wire::{Messages, open_envelope},
+};
+
+/// Bytes that one call writes before the next has its turn.
+const SHARE_BYTES: usize = 4 << 10;
+
+type Opening = Pin<Box<dyn Future<Output = Result<(Upload, Download), Status>> + Send>>;
+
+/// A call, from its open to its status.
+pub(super) struct Ride {
+    id: u32,
+    form: Form,
+    snapshot: Arc<Snapshot>,
+    route: u32,
+    client_streaming: bool,
+    output: OutputSettings,
+    bound: Bound,
+    sealing: Sealing,
+    pub(super) record: Record,
+    opening: Option<Opening>,
+    requests: Option<Upload>,
+    replies: Option<Download>,
+    /// Envelopes that wait for the upstream; bounded by the call's credit and one message more.
+    batch: Vec<u8>,
+    half_closed: bool,
+    messages: Messages,
+    /// Whole messages may have arrived that are not written yet.
+    holds_more: bool,
+    /// The next reply; it may wait for credit, where the end of the call does not.
+    held: Option<Bytes>,
+    pub(super) bell: Arc<Bell>,
+    waker: Waker,
+}
+
+/// What a ride is made of.
+pub(super) struct Fare<'r> {
+    pub(super) form: Form,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) route: &'r Route,
+    pub(super) bound: Bound,
+    pub(super) sealing: Sealing,
+    pub(super) destination: Destination,
+    pub(super) head: CallHead,
+    pub(super) record: Record,
+    pub(super) bell: Arc<Bell>,
+}
+
+/// How far a ride came.
+pub(super) enum Progress {
+    /// It waits: for its upstream, or for credit.
+    Waits,
+    /// It could go on, but others have their turn.
+    Goes,
+    Ended(Result<HeaderMap, Status>),
+}
+
+impl Ride {
+    /// Begins the call.
+    pub(super) fn begin(id: u32, fare: Fare<'_>) -> Self {
+        let Fare { form, snapshot, route, bound, sealing, destination, head, record, bell } = fare;
+        Self {
+            id,
+            form,
+            route: route.index,
+            client_streaming: route.client_streaming,
+            output: OutputSettings { pretty: false, ..route.policy.settings.output },
+            bound,
+            sealing,
+            record,
+            opening: Some(Box::pin(async move { destination.open(head).await })),
+            requests: None,
+            replies: None,
+            batch: Vec::new(),
+            half_closed: false,
+            messages: Messages::new(snapshot.limits.reply_message_bytes_max),
+            holds_more: false,
+            held: None,
+            waker: bell.clone().into(),
+            bell,
+            snapshot,
+        }
+    }
+
+    /// Takes a request.
+    ///
+    /// # Errors
+    /// What ends the call.
+    pub(super) fn request(&mut self, payload: &Bytes) -> Result<(), Status> {
+        if self.half_closed {
+            return Err(Status::client(Code::InvalidArgument, "this method takes one message")
+                .with_reason(Reason::InvalidMessage));
+        }
+        let snapshot = self.snapshot.clone();
+        let binding = &snapshot.route_of(self.route)?.binding;
+        let start = open_envelope(&mut self.batch);
+        match self.form {
+            Form::Json => {
+                let written = self.bound.message(&snapshot.codec, binding, Some(payload), &mut self.batch);
+                self.record.left_out(&self.bound.take_left_out());
+                written.map_err(crate::codec::InputError::into_status)?;
+            }
+            // As it came: the upstream judges it.
+            Form::Proto => self.batch.extend_from_slice(payload),
+        }
+        self.sealing.close(&mut self.batch, start)?;
+        self.record.request_message(payload.len());
+        self.half_closed = !self.client_streaming;
+        Ok(())
+    }
+
+    pub(super) fn half_close(&mut self) {
+        self.half_closed = true;
+    }
+
+    /// Moves what can be moved.
+    pub(super) fn poll(&mut self, line: &mut Line, ledger: &mut Ledger) -> Progress {
+        self.bell.still();
+        let waker = self.waker.clone();
+        let cx = &mut Context::from_waker(&waker);
+        if let Some(opening) = &mut self.opening {
+            match opening.as_mut().poll(cx) {
+                Poll::Pending => return Progress::Waits,
+                Poll::Ready(Err(status)) => return Progress::Ended(Err(status)),
+                Poll::Ready(Ok((requests, replies))) => {
+                    self.opening = None;
+                    (self.requests, self.replies) = (Some(requests), Some(replies));
+                }
+            }
+        }
+        self.poll_requests(cx, line, ledger);
+        self.poll_replies(cx, line, ledger).unwrap_or_else(|status| Progress::Ended(Err(status)))
+    }
+
+    /// Sends up what has arrived, all of it in one piece.
+    fn poll_requests(&mut self, cx: &mut Context<'_>, line: &mut Line, ledger: &mut Ledger) {
+        let Some(requests) = &mut self.requests else { return };
+        if self.batch.is_empty() && !self.half_closed {
+            return;
+        }
+        match requests.poll_ready(cx) {
+            Poll::Pending => return,
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(Closed)) => {
+                // The reason comes as the replies' end.
+                self.batch = Vec::new();
+                self.requests = None;
+                return;
+            }
+        }
+        let batch = std::mem::take(&mut self.batch);
+        match (batch.is_empty(), self.half_closed) {
+            (true, _) => requests.finish(),
+            (false, true) => requests.send_last(batch.into()),
+            (false, false) => requests.send(batch.into()),
+        }
+        if self.half_closed {
+            self.requests = None;
+        } else {
+            // Registers for the next time that there is room.
+            let _ = requests.poll_ready(cx);
+        }
+        if let Some(credit) = ledger.passed_on(self.id) {
+            frame(line, self.form, |out| write_credit(self.form, self.id, credit, out));
+        }
+    }
+
+    fn poll_replies(&mut self, cx: &mut Context<'_>, line: &mut Line, ledger: &mut Ledger) -> Result<Progress, Status> {
+        let snapshot = self.snapshot.clone();
+        let route = snapshot.route_of(self.route)?;
+        let start = line.out.len();
+        loop {
+            if line.out.len() >= COALESCE_BYTES || line.out.len() - start >= SHARE_BYTES || line.is_spent() {
+                return Ok(Progress::Goes);
+            }
+            if self.held.is_some() && !ledger.may_reply(self.id) {
+                return Ok(Progress::Waits);
+            }
+            if let Some(message) = self.held.take() {
+                self.reply(&snapshot, route, &message, line, ledger)?;
+                continue;
+            }
+            if self.holds_more {
+                self.held = self.messages.next_message().map_err(bad_message)?;
+                self.holds_more = self.held.is_some();
+                continue;
+            }
+            let Some(replies) = &mut self.replies else { return Ok(Progress::Waits) };
+            match replies.poll_event(cx) {
+                Poll::Pending => return Ok(Progress::Waits),
+                Poll::Ready(ReplyEvent::Head(metadata)) => {
+                    self.messages.on_head(&metadata);
+                    frame(line, self.form, |out| write_head(self.form, self.id, &metadata, out));
+                }
+                Poll::Ready(ReplyEvent::Data(data)) => {
+                    self.messages.push(data);
+                    self.holds_more = true;
+                }
+                Poll::Ready(ReplyEvent::End(Ok(trailers))) => {
+                    self.messages.end().map_err(bad_message)?;
+                    return Ok(Progress::Ended(Ok(trailers)));
+                }
+                Poll::Ready(ReplyEvent::End(Err(status))) => return Ok(Progress::Ended(Err(status))),
+            }
+        }
+    }
+
+    fn reply(
+        &mut self,
+        snapshot: &Snapshot,
+        route: &Route,
+        message: &Bytes,
+        line: &mut Line,
+        ledger: &mut Ledger,
+    ) -> Result<(), Status> {
+        let (form, id, output) = (self.form, self.id, self.output);
+        let start = open_frame(&mut line.out);
+        let written = write_message(form, id, &mut line.out, |out| match form {
+            Form::Json => route.binding.write_reply(&snapshot.codec, message, output, out),
+            Form::Proto => {
+                out.extend_from_slice(message);
+                Ok(())
+            }
+        });
+        let bytes = match written {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                line.out.truncate(start);
+                return Err(OutputError::into_status(error));
+            }
+        };
+        line.writer.finish_frame(kind(form), &mut line.out, start);
+        line.spend(message.len());
+        ledger.replied(id, bytes);
+        self.record.reply_message(message.len());
+        Ok(())
+    }
+}
+
+/// The kind of messages that bear frames of a form.
+pub(super) fn kind(form: Form) -> Kind {
+    match form {
+        Form::Json => Kind::Text,
+        Form::Proto => Kind::Binary,
+    }
+}
+
+/// Writes one frame.
+pub(super) fn frame(line: &mut Line, form: Form, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = open_frame(&mut line.out);
+    write(&mut line.out);
+    line.writer.finish_frame(kind(form), &mut line.out, start);
+}
