@@ -73,7 +73,8 @@ impl Frame {
 struct JsonFrame<'a> {
     #[serde(default)]
     id: u32,
-    open: Option<JsonOpen>,
+    #[serde(borrow)]
+    open: Option<&'a RawValue>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
     #[serde(default)]
@@ -94,9 +95,9 @@ struct JsonOpen {
 }
 
 fn json(payload: &Bytes) -> Result<Frame, FrameError> {
-    let frame: JsonFrame<'_> =
-        serde_json::from_slice(payload).map_err(|error| FrameError::Malformed(error.to_string()))?;
+    let frame: JsonFrame<'_> = object(payload)?;
     let open = frame.open.map(|open| {
+        let open: JsonOpen = object(open.get().as_bytes())?;
         let timeout = open.timeout.map(|text| {
             seconds(&text).ok_or_else(|| FrameError::Malformed("a timeout is seconds such as \"1.5s\"".to_owned()))
         });
@@ -111,6 +112,14 @@ fn json(payload: &Bytes) -> Result<Frame, FrameError> {
         cancel: frame.cancel,
         ping: frame.ping,
     })
+}
+
+/// Reads an object; serde would take a list of its members' values for one too.
+fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, FrameError> {
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err(FrameError::Malformed("an object was expected".to_owned()));
+    }
+    serde_json::from_slice(json).map_err(|error| FrameError::Malformed(error.to_string()))
 }
 
 /// A positive `google.protobuf.Duration` in JSON: at most twelve digits of seconds, nine of their parts, and `s`.
@@ -199,6 +208,8 @@ mod tests {
         for text in [
             "",
             "[]",
+            r#"[1,null,{},false,0,true,null]"#,
+            r#"{"id":1,"open":["p.S/M",{},null]}"#,
             "{",
             "{} {}",
             r#"{"id":-1,"cancel":true}"#,
