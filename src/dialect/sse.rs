@@ -18,7 +18,7 @@ pub const END_ID: &str = "~end";
 const STATUS_EVENT: &str = "status";
 
 /// What stands before a message. Data is one line: JSON as it is written here has no line breaks.
-pub(super) const BEFORE: &[u8] = b"data: ";
+const BEFORE: &[u8] = b"data: ";
 /// A blank line dispatches the event.
 pub(super) const AFTER: &[u8] = b"\n\n";
 /// A comment that keeps an idle stream alive.

@@ -11,7 +11,11 @@ use crate::{
 
 const GRPC_TIMEOUT: &str = "grpc-timeout";
 const CONNECT_TIMEOUT: &str = "connect-timeout-ms";
-const REQUEST_TIMEOUT: &str = "x-request-timeout";
+/// In seconds, as a decimal number.
+pub const REQUEST_TIMEOUT: &str = "x-request-timeout";
+
+/// All by which a request may say how long its call may last.
+pub const TIMEOUTS: [&str; 3] = [GRPC_TIMEOUT, CONNECT_TIMEOUT, REQUEST_TIMEOUT];
 
 /// The longest `grpc-timeout`: eight digits of hours.
 const LONGEST: Duration = Duration::from_secs(99_999_999 * 3600);

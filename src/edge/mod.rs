@@ -15,7 +15,7 @@ mod warning;
 pub use client::Client;
 pub use condition::Condition;
 pub use cors::{Cors, OriginCheck, is_unasked};
-pub use deadline::requested_timeout;
+pub use deadline::{REQUEST_TIMEOUT, TIMEOUTS, requested_timeout};
 pub use headers::{HeaderRules, MIRROR, response_status};
 pub use peer::Peer;
 pub use query::take_parameter;

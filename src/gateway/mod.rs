@@ -7,6 +7,7 @@ mod etag;
 mod explain;
 mod inflate;
 mod lead;
+mod line;
 mod linger;
 mod listing;
 mod mirror;

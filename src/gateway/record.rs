@@ -103,11 +103,6 @@ impl Record {
         })))
     }
 
-    /// For a call that is recorded already.
-    pub(super) fn none() -> Self {
-        Self(None)
-    }
-
     /// Hands the duty to record over to whoever sees the call's end.
     pub(super) fn take(&mut self) -> Self {
         Self(self.0.take())

@@ -57,15 +57,6 @@ pub enum Taken {
     HalfClosed,
 }
 
-/// What becomes of credit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Credited {
-    /// The call may go on.
-    Resumes,
-    /// It could all along, or is not there.
-    Nothing,
-}
-
 impl Ledger {
     /// `calls_max`: open at a time; `waiting_max`: bytes of requests, of all calls, that wait for their upstreams, where one
     /// message more may be taken.
@@ -146,12 +137,12 @@ impl Ledger {
         }
     }
 
-    /// A client gives credit. More than there can be messages is as good as no limit.
-    pub fn credit(&mut self, id: u32, bytes: u32) -> Credited {
-        let Some(entry) = self.calls.get_mut(&id) else { return Credited::Nothing };
+    /// A client gives credit. More than there can be messages is as good as no limit. True where the call waited for it.
+    pub fn credit(&mut self, id: u32, bytes: u32) -> bool {
+        let Some(entry) = self.calls.get_mut(&id) else { return false };
         let waited = entry.replies <= 0;
         entry.replies = entry.replies.saturating_add(bytes.into());
-        if waited && entry.replies > 0 { Credited::Resumes } else { Credited::Nothing }
+        waited && entry.replies > 0
     }
 
     /// The call is over. False where it was not there.

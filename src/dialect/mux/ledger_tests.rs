@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{CREDIT_FIRST, Credited, Ledger, Opened, Taken};
+use super::{CREDIT_FIRST, Ledger, Opened, Taken};
 
 const FIRST: usize = CREDIT_FIRST as usize;
 
@@ -64,10 +64,10 @@ fn replies_wait_for_credit() {
     assert!(ledger.may_reply(1) && !ledger.may_reply(2));
     ledger.replied(1, FIRST + 10);
     assert!(!ledger.may_reply(1));
-    assert_eq!(ledger.credit(1, 10), Credited::Nothing, "still not above zero");
-    assert_eq!(ledger.credit(1, 1), Credited::Resumes);
+    assert!(!ledger.credit(1, 10), "still not above zero");
+    assert!(ledger.credit(1, 1));
     assert!(ledger.may_reply(1));
-    assert_eq!(ledger.credit(2, 1), Credited::Nothing);
+    assert!(!ledger.credit(2, 1));
     for _ in 0..10 {
         ledger.credit(1, u32::MAX);
     }

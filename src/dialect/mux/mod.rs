@@ -8,5 +8,5 @@ mod ledger_tests;
 mod reply;
 
 pub use frame::{Form, Frame, FrameError, Open};
-pub use ledger::{CREDIT_FIRST, Credited, Ledger, Opened, Taken};
+pub use ledger::{CREDIT_FIRST, Ledger, Opened, Taken};
 pub use reply::{write_credit, write_go_away, write_head, write_message, write_pong, write_status};

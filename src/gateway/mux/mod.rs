@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, Uri,
+    HeaderMap, HeaderValue, Method, Response, Uri,
     header::{self, Entry},
     request::Parts,
 };
@@ -24,32 +24,27 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use self::{
     bells::Bells,
-    ride::{Fare, Progress, Ride, frame, kind},
+    ride::{Progress, Ride, frame, kind},
 };
 use super::{
     RequestBody, Worker,
+    line::{Carrier, Line, Rider},
     record::Record,
     reply::ReplyBody,
     request::{Begun, Call, second_token},
-    sealing::Sealing,
-    socket::line::{Carrier, Line, Rider},
+    snapshot::Snapshot,
 };
 use crate::{
     dialect::{
         Dialect,
-        mux::{
-            Credited, Form, Frame, FrameError, Ledger, Open, Opened, Taken, write_go_away, write_pong, write_status,
-        },
+        mux::{Form, Frame, FrameError, Ledger, Open, Opened, Taken, write_go_away, write_pong, write_status},
         websocket::{Close, Handshake, Incoming, Message, Subprotocol, code},
     },
-    edge::{Client, OriginCheck, Peer, REQUEST_ID},
+    edge::{Client, OriginCheck, Peer, REQUEST_ID, REQUEST_TIMEOUT, TIMEOUTS},
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
     wire::metadata,
 };
-
-/// Names the longest time that a call may last, in seconds.
-const TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");
 
 /// Answers the opening handshake.
 ///
@@ -90,7 +85,7 @@ pub(super) fn serve<B: RequestBody>(
         state: State::Open,
     };
     carrier.carry(call, mux);
-    Ok(std::mem::replace(record, Record::none()).answered(response))
+    Ok(record.take().answered(response))
 }
 
 /// What holds for every call of the socket: who the client is, and what it said of itself at the handshake.
@@ -99,9 +94,7 @@ fn base(head: &Parts, handshake: &Handshake) -> Result<Parts, Status> {
     base.method = Method::POST;
     base.extensions.clear();
     // Each call has its own.
-    for name in
-        [REQUEST_ID, TIMEOUT, HeaderName::from_static("grpc-timeout"), HeaderName::from_static("connect-timeout-ms")]
-    {
+    for name in [REQUEST_ID.as_str()].into_iter().chain(TIMEOUTS) {
         base.headers.remove(name);
     }
     if let Some(authorization) = handshake.authorization()
@@ -163,7 +156,8 @@ impl Mux {
                         Code::ResourceExhausted,
                         "as many calls are open on this socket as there may be",
                     );
-                    self.tell(id, &Err(status.with_reason(Reason::Overloaded)));
+                    let snapshot = self.worker.snapshot.load_full();
+                    self.tell(&snapshot, id, &Err(status.with_reason(Reason::Overloaded)));
                 }
                 Opened::IdUsed => {
                     let text = format!("the id {id} is not greater than those before it");
@@ -182,7 +176,7 @@ impl Mux {
             ride.bell.ring();
         }
         if credit > 0
-            && self.ledger.credit(id, credit) == Credited::Resumes
+            && self.ledger.credit(id, credit)
             && let Some(ride) = self.rides.get(&id)
         {
             ride.bell.ring();
@@ -219,7 +213,7 @@ impl Mux {
             Err(status) => {
                 record.finish(Err(&status));
                 self.ledger.end(id);
-                self.tell(id, &Err(status));
+                self.tell(snapshot, id, &Err(status));
             }
         }
     }
@@ -233,22 +227,7 @@ impl Mux {
                 Status::client(Code::Unimplemented, "there is no such method").with_reason(Reason::RouteNotFound)
             );
         };
-        let bound = opened.bind(call)?;
-        let destination = call.destination(&opened)?;
-        let sealing = Sealing::new(call.snapshot, opened.upstream);
-        let (route, head) = (opened.route, opened.head);
-        let fare = Fare {
-            form: self.form,
-            snapshot: call.snapshot.clone(),
-            route,
-            bound,
-            sealing,
-            destination,
-            head,
-            record: record.take(),
-            bell: self.bells.hang(id),
-        };
-        Ok(Ride::begin(id, fare))
+        Ride::begin(id, self.form, call, *opened, record, self.bells.hang(id))
     }
 
     /// The head that the call would have as a request of its own.
@@ -279,7 +258,8 @@ impl Mux {
         head.headers.extend(given);
         if let Some(timeout) = open.timeout {
             let seconds = format!("{}.{:09}", timeout.as_secs(), timeout.subsec_nanos());
-            head.headers.insert(TIMEOUT, HeaderValue::from_str(&seconds).map_err(|_| wrong("a timeout that is none"))?);
+            head.headers
+                .insert(REQUEST_TIMEOUT, HeaderValue::from_str(&seconds).map_err(|_| wrong("a timeout that is none"))?);
         }
         Ok(head)
     }
@@ -311,12 +291,12 @@ impl Mux {
         self.ledger.end(id);
         if let Some(mut ride) = self.rides.remove(&id) {
             ride.record.finish(outcome.as_ref().map(drop));
-            self.tell(id, outcome);
+            self.tell(&ride.snapshot, id, outcome);
         }
     }
 
-    fn tell(&mut self, id: u32, outcome: &Result<HeaderMap, Status>) {
-        let (form, snapshot) = (self.form, self.worker.snapshot.load());
+    fn tell(&mut self, snapshot: &Snapshot, id: u32, outcome: &Result<HeaderMap, Status>) {
+        let form = self.form;
         let trailers = outcome.as_ref().unwrap_or_else(Status::trailers);
         let told = outcome.as_ref().map(drop);
         frame(&mut self.line, form, |out| write_status(form, id, told, trailers, &snapshot.codec, out));
@@ -373,8 +353,7 @@ impl Rider for Mux {
         self.bells.listen(cx.waker());
         self.bells.collect(&mut self.queue);
         while self.line.out.len() < COALESCE_BYTES && !self.queue.is_empty() {
-            if self.line.is_spent() {
-                cx.waker().wake_by_ref();
+            if self.line.rests(cx) {
                 break;
             }
             let Some(id) = self.queue.pop_front() else { break };

@@ -12,7 +12,7 @@ use http::HeaderMap;
 
 use super::bells::Bell;
 use crate::{
-    call::{CallHead, Closed, Replies, ReplyEvent, Requests, Transport},
+    call::{Closed, Replies, ReplyEvent, Requests, Transport},
     codec::{Bound, OutputError},
     config::OutputSettings,
     dialect::{
@@ -20,11 +20,12 @@ use crate::{
         websocket::{Kind, open_frame},
     },
     gateway::{
-        mirror::{Destination, Download, Upload},
+        line::Line,
+        mirror::{Download, Upload},
         record::Record,
+        request::{Call, Opened},
         sealing::Sealing,
         snapshot::{Route, Snapshot},
-        socket::line::Line,
     },
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
@@ -41,7 +42,7 @@ type Opening = Pin<Box<dyn Future<Output = Result<(Upload, Download), Status>> +
 pub(super) struct Ride {
     id: u32,
     form: Form,
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
     route: u32,
     client_streaming: bool,
     output: OutputSettings,
@@ -63,19 +64,6 @@ pub(super) struct Ride {
     waker: Waker,
 }
 
-/// What a ride is made of.
-pub(super) struct Fare<'r> {
-    pub(super) form: Form,
-    pub(super) snapshot: Arc<Snapshot>,
-    pub(super) route: &'r Route,
-    pub(super) bound: Bound,
-    pub(super) sealing: Sealing,
-    pub(super) destination: Destination,
-    pub(super) head: CallHead,
-    pub(super) record: Record,
-    pub(super) bell: Arc<Bell>,
-}
-
 /// How far a ride came.
 pub(super) enum Progress {
     /// It waits: for its upstream, or for credit.
@@ -86,30 +74,42 @@ pub(super) enum Progress {
 }
 
 impl Ride {
-    /// Begins the call.
-    pub(super) fn begin(id: u32, fare: Fare<'_>) -> Self {
-        let Fare { form, snapshot, route, bound, sealing, destination, head, record, bell } = fare;
-        Self {
+    /// Begins a call that may go on.
+    ///
+    /// # Errors
+    /// An upstream that is not there.
+    pub(super) fn begin(
+        id: u32,
+        form: Form,
+        call: &Call<'_>,
+        opened: Opened<'_>,
+        record: &mut Record,
+        bell: Arc<Bell>,
+    ) -> Result<Self, Status> {
+        let bound = opened.bind(call)?;
+        let destination = call.destination(&opened)?;
+        let Opened { route, upstream, head, .. } = opened;
+        Ok(Self {
             id,
             form,
+            snapshot: call.snapshot.clone(),
             route: route.index,
             client_streaming: route.client_streaming,
             output: OutputSettings { pretty: false, ..route.policy.settings.output },
             bound,
-            sealing,
-            record,
+            sealing: Sealing::new(call.snapshot, upstream),
+            record: record.take(),
             opening: Some(Box::pin(async move { destination.open(head).await })),
             requests: None,
             replies: None,
             batch: Vec::new(),
             half_closed: false,
-            messages: Messages::new(snapshot.limits.reply_message_bytes_max),
+            messages: Messages::new(call.snapshot.limits.reply_message_bytes_max),
             holds_more: false,
             held: None,
             waker: bell.clone().into(),
             bell,
-            snapshot,
-        }
+        })
     }
 
     /// Takes a request.
@@ -186,9 +186,6 @@ impl Ride {
         }
         if self.half_closed {
             self.requests = None;
-        } else {
-            // Registers for the next time that there is room.
-            let _ = requests.poll_ready(cx);
         }
         if let Some(credit) = ledger.passed_on(self.id) {
             frame(line, self.form, |out| write_credit(self.form, self.id, credit, out));

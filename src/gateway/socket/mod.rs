@@ -2,8 +2,6 @@
 //! from each side only what the other has room for.
 
 mod frames;
-pub(super) mod line;
-mod tunnel;
 
 use std::{
     future::Future,
@@ -17,9 +15,9 @@ use http::{Response, header};
 use hyper::upgrade::OnUpgrade;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use self::line::{Carrier, Line, Rider};
 use super::{
     RequestBody,
+    line::{Carrier, Line, Rider},
     mirror::{Destination, Download, Upload},
     record::Record,
     reply::ReplyBody,
@@ -214,8 +212,7 @@ impl Socket {
         while self.line.out.len() < COALESCE_BYTES
             && let Some(replies) = &mut self.replies
         {
-            if self.line.is_spent() {
-                cx.waker().wake_by_ref();
+            if self.line.rests(cx) {
                 break;
             }
             if self.holds_more {

@@ -1,11 +1,13 @@
 //! A WebSocket's connection: bytes ↔ what the client says, and what is left for it to be written. One task moves all of it,
 //! with whatever rides on it; knows nothing of that.
 
+mod tunnel;
+
 use std::{
     future::{Future, poll_fn},
     io,
     mem::MaybeUninit,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,13 +17,14 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::tunnel::Tunnel;
+use self::tunnel::Tunnel;
+use super::{RequestBody, reply::ReplyBody, request::Call};
 use crate::{
     dialect::websocket::{Close, Handshake, Incoming, Liveness, Session, Timing, Writer},
-    gateway::{RequestBody, reply::ReplyBody, request::Call},
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
 };
@@ -34,7 +37,7 @@ const READ_BYTES: usize = 16 << 10;
 const TURN_BYTES: usize = 256 << 10;
 
 /// What uses a line.
-pub(in crate::gateway) trait Rider: Send + 'static {
+pub(super) trait Rider: Send + 'static {
     fn line(&mut self) -> &mut Line;
 
     /// Moves what can be moved to and from the upstreams; whether anything was.
@@ -51,12 +54,12 @@ pub(in crate::gateway) trait Rider: Send + 'static {
 }
 
 /// A client's end of a WebSocket.
-pub(in crate::gateway) struct Line {
+pub(super) struct Line {
     session: Session,
-    pub(in crate::gateway) writer: Writer,
+    pub(super) writer: Writer,
     /// Frames that wait for the client, and how much of them is written; whoever writes stops at a frame's worth and one
     /// message more.
-    pub(in crate::gateway) out: Vec<u8>,
+    pub(super) out: Vec<u8>,
     written: usize,
     unflushed: bool,
     /// Bytes of messages that may still be moved in this turn.
@@ -71,7 +74,7 @@ pub(in crate::gateway) struct Line {
 }
 
 impl Line {
-    pub(in crate::gateway) fn new(call: &Call<'_>, handshake: &Handshake) -> Self {
+    pub(super) fn new(call: &Call<'_>, handshake: &Handshake) -> Self {
         let (limits, compression) = (&call.snapshot.limits, &call.snapshot.compression);
         let now = Instant::now();
         let timing = Timing { ping: limits.ws_ping, pong_timeout: limits.ws_pong_timeout };
@@ -90,17 +93,26 @@ impl Line {
     }
 
     /// Says that so many bytes of messages were moved.
-    pub(in crate::gateway) fn spend(&mut self, bytes: usize) {
+    pub(super) fn spend(&mut self, bytes: usize) {
         self.turn_left = self.turn_left.saturating_sub(bytes);
     }
 
-    /// Whether it is time that others have their turn.
-    pub(in crate::gateway) fn is_spent(&self) -> bool {
+    /// Whether the turn is over.
+    pub(super) fn is_spent(&self) -> bool {
         self.turn_left == 0
     }
 
+    /// Whether others have their turn now. The task is polled again when they had it, and the runtime has looked at its sockets: one
+    /// that is only woken runs dozens of times before it looks.
+    pub(super) fn rests(&self, cx: &mut Context<'_>) -> bool {
+        if self.is_spent() {
+            let _ = pin!(yield_now()).poll(cx);
+        }
+        self.is_spent()
+    }
+
     /// Begins the close handshake, or answers the client's.
-    pub(in crate::gateway) fn close(&mut self, close: Option<&Close>) {
+    pub(super) fn close(&mut self, close: Option<&Close>) {
         self.session.close(close, Instant::now(), &mut self.out);
     }
 
@@ -136,8 +148,7 @@ impl Line {
                 self.postpone();
                 return Poll::Pending;
             }
-            if self.is_spent() {
-                cx.waker().wake_by_ref();
+            if self.rests(cx) {
                 return Poll::Pending;
             }
             if let Some(incoming) = self.session.next_incoming(&mut self.out) {
@@ -199,7 +210,7 @@ impl Line {
 }
 
 /// What carries a line's bytes: a connection of its own, or a stream of one.
-pub(in crate::gateway) enum Carrier<B> {
+pub(super) enum Carrier<B> {
     Connection(OnUpgrade),
     Stream(Tunnel<B>),
 }
@@ -209,7 +220,7 @@ impl<B: RequestBody> Carrier<B> {
     ///
     /// # Errors
     /// The connection cannot become a WebSocket: whoever mounted the gateway cannot upgrade.
-    pub(in crate::gateway) fn open(
+    pub(super) fn open(
         handshake: &Handshake,
         upgrade: Option<OnUpgrade>,
         body: B,
@@ -230,7 +241,7 @@ impl<B: RequestBody> Carrier<B> {
     }
 
     /// Lets the rider live, in a task of its own.
-    pub(in crate::gateway) fn carry(self, call: &Call<'_>, rider: impl Rider) {
+    pub(super) fn carry(self, call: &Call<'_>, rider: impl Rider) {
         let held = call.worker.drain.hold();
         tokio::spawn(async move {
             let _held = held;
