@@ -45,6 +45,7 @@ mod schemas;
 mod service_config;
 mod slow_reader;
 mod sse;
+mod socket_compression;
 mod strictness;
 mod unknown_fields;
 mod uploads;

@@ -35,6 +35,6 @@ async fn unmodified_httpx_and_websockets_clients() {
     let args = ["--base", &base, "--ca", certificate.to_str().expect("UTF-8")];
     let lines = finish(python("web_client.py", &args)).await;
     let checks = lines.iter().filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(checks, 13, "{lines:?}");
+    assert_eq!(checks, 14, "{lines:?}");
     gateway.assert_nothing_internal();
 }

@@ -89,10 +89,10 @@ def compression(http):
         assert refused.status_code == 400, refused.text
 
 
-async def websocket(base, tls):
+async def websocket(base, tls, offered):
     # Not the library's threaded client: Python's TLS objects do not bear reading and writing at a time.
     def open_socket(path):
-        return connect(base.replace("http", "ws", 1) + path, ssl=tls, compression=None)
+        return connect(base.replace("http", "ws", 1) + path, ssl=tls, compression=offered)
 
     async with open_socket("/echo/chat") as socket:
         for text in ("one", "two"):
@@ -139,8 +139,9 @@ def main():
             for check in (json_kinds, json_refusal, ndjson, sse, http_body, compression):
                 check(http)
                 print(f"ok {name} {check.__name__}", flush=True)
-    asyncio.run(websocket(arguments.base, tls()))
-    print("ok websocket", flush=True)
+    for offered in (None, "deflate"):
+        asyncio.run(websocket(arguments.base, tls(), offered))
+        print(f"ok websocket {offered}", flush=True)
 
 
 if __name__ == "__main__":
