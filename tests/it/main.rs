@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails there")]
 #![expect(clippy::print_stdout, reason = "what a failed test was at; shown only then")]
 
+mod autobahn;
 mod backend;
 mod bad_input;
 mod bad_schemas;

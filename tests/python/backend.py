@@ -193,6 +193,9 @@ class Services:
         kind = next((chunk.content_type for chunk in chunks if chunk.content_type), "")
         return self.sum(count=len(chunks), bytes=sum(len(chunk.data) for chunk in chunks), joined=kind)
 
+    def Mirror(self, requests, context):
+        yield from requests
+
     # ---- registration
 
     def handler(self, method):

@@ -308,6 +308,12 @@ impl Echo for EchoService {
         }
         Ok(Response::new(sum))
     }
+
+    type MirrorStream = Streaming<HttpBody>;
+
+    async fn mirror(&self, request: Request<Streaming<HttpBody>>) -> Reply<Self::MirrorStream> {
+        Ok(Response::new(request.into_inner()))
+    }
 }
 
 fn body(content_type: &str, text: &str, size: i32) -> HttpBody {

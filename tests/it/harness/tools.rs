@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use tokio::process::Command;
@@ -13,6 +14,7 @@ use crate::proto::DESCRIPTOR_SET;
 const PYTHON: &str = "install Python 3 and run `python3 -m pip install -r tests/python/requirements.txt`";
 const NODE: &str = "install Node.js 20 and run `npm ci --prefix tests/node` and `npm ci --prefix tests/browser`";
 const CHROMIUM: &str = "install Chromium (`apt-get install chromium`), or set CHROMIUM to its program";
+const WSTEST: &str = "run `tests/autobahn/install.sh`; it is for Linux on x86-64, elsewhere set WSTEST to the program";
 
 fn below_tests(path: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", path].iter().collect()
@@ -52,11 +54,23 @@ fn chromium(script: &str) -> Command {
     command
 }
 
+/// Autobahn|Testsuite as a client, told by this file what to do.
+pub fn wstest(spec: &Path) -> Process {
+    let installed = || [env!("CARGO_MANIFEST_DIR"), "target/tools/autobahn/wstest"].iter().collect();
+    let program: PathBuf = std::env::var_os("WSTEST").map_or_else(installed, PathBuf::from);
+    Process::start(Command::new(program).args(["--mode", "fuzzingclient", "--spec"]).arg(spec), WSTEST)
+}
+
 /// Lets a program run to its end, which must be a good one; its lines on standard output.
-pub async fn finish(mut process: Process) -> Vec<String> {
+pub async fn finish(process: Process) -> Vec<String> {
+    finish_within(PATIENCE, process).await
+}
+
+/// The same of a program that takes longer.
+pub async fn finish_within(patience: Duration, mut process: Process) -> Vec<String> {
     // Its output ends with it: whoever waits is told of every line, and sees them where one never comes.
-    let ended = tokio::time::timeout(PATIENCE, process.stdout.ended()).await;
-    assert!(ended.is_ok(), "still running after {PATIENCE:?}\n{}", process.transcript());
+    let ended = tokio::time::timeout(patience, process.stdout.ended()).await;
+    assert!(ended.is_ok(), "still running after {patience:?}\n{}", process.transcript());
     let status = process.exit().await;
     process.stdout.ended().await;
     process.stderr.ended().await;
