@@ -25,9 +25,8 @@ const LARGE: [&[&str]; 4] = [&["9.1.*"], &["9.2.*", "9.4.*"], &["9.3.*", "9.5.*"
 const AT_ONCE: usize = 4;
 const CASES: usize = 301;
 
-/// How many cases of 12.1 and of 13.1 are run beside them, from the first on, up to 10: messages that are compressed. None
-/// before the gateway speaks permessage-deflate.
-const COMPRESSED: usize = 0;
+/// How many cases of 12.1 and of 13.1 are run beside them, from the first on, up to 10: messages that are compressed.
+const COMPRESSED: usize = 10;
 
 /// `TIDEGATE_AUTOBAHN=all` runs every case of these instead, which takes most of an hour.
 const COMPRESSED_RUNS: [&[&str]; 4] = [

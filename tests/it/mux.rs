@@ -6,7 +6,7 @@ use prost::Message as _;
 use serde_json::{Value, json};
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, Event},
     harness::{
         Config, Gateway, Via,
         ws::{Frame, WebSocket},
@@ -312,6 +312,8 @@ async fn deadlines_and_cancellations_reach_the_backend() {
     client.call(4, "Down", "hang@0").await;
     client.send(json!({ "id": 4, "message": {} })).await;
     let (mut chat, mut down) = (backend.call("Chat").await, backend.call("Down").await);
+    // Before that a backend can still answer: that the message which it waits for is lost.
+    down.until(Event::HalfClosed).await;
     drop(client);
     chat.cancelled().await;
     down.cancelled().await;
