@@ -15,6 +15,7 @@ pub mod edge;
 pub mod dialect;
 pub mod route;
 pub mod codec;
+pub mod share;
 pub mod upstream;
 pub mod schema;
 pub mod call;

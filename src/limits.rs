@@ -39,6 +39,12 @@ pub struct Limits {
     pub ws_ping: Duration,
     /// Longest wait for the pong of a ping, or for the peer's half of the close handshake.
     pub ws_pong_timeout: Duration,
+    /// Most shared streams in the process; beyond it a call that would open one is refused with UNAVAILABLE.
+    pub share_topics_max: usize,
+    /// Most memory that one shared stream remembers messages in, in bytes; the newest message stays however large it is.
+    pub share_topic_bytes_max: usize,
+    /// The same of all shared streams in the process.
+    pub share_bytes_max: usize,
     /// How long a graceful stop waits for calls in flight.
     pub drain_timeout: Duration,
 }
@@ -62,6 +68,9 @@ impl Default for Limits {
             sse_retry: Duration::from_secs(2),
             ws_ping: Duration::from_secs(30),
             ws_pong_timeout: Duration::from_secs(10),
+            share_topics_max: 10_000,
+            share_topic_bytes_max: 8 << 20,
+            share_bytes_max: 256 << 20,
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -109,6 +109,16 @@ impl Binding {
         }
     }
 
+    /// The request that goes on after a reply to this one; none where the reply has no id.
+    pub fn request_after(&self, codec: &Codec, request: &[u8], reply: &[u8]) -> Option<Vec<u8>> {
+        let mut id = Vec::new();
+        self.event_id(codec, reply, &mut id).ok()?;
+        let id = std::str::from_utf8(&id).ok().filter(|id| !id.is_empty())?;
+        let mut request = request.to_vec();
+        self.resume(codec, id, &mut request).ok()?;
+        Some(request)
+    }
+
     /// Appends the request field that makes a call go on after the event of this id. Behind a message, it takes the place of
     /// what that gave.
     pub(super) fn resume(&self, codec: &Codec, id: &str, out: &mut Vec<u8>) -> Result<(), InputError> {

@@ -13,7 +13,7 @@ use serde::{
 
 use super::{
     names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, PlacePath, ServicePrefix, UrlPath},
-    settings::{Cidr, Compression, EndpointUrl, HostPattern, MUX_PATH, Services, Timeout, ValuePattern},
+    settings::{Cidr, Compression, EndpointUrl, HostPattern, MUX_PATH, Services, Share, Timeout, ValuePattern},
     text::{Count, Percent, Period, Size, Span, Text, Weight},
 };
 use crate::limits::Limits;
@@ -262,6 +262,25 @@ pub(super) struct RawRoute {
     /// What Server-Sent Events bear beside their data, for the methods that stream replies to one request.
     #[serde(default)]
     pub(super) sse: RawEventStream,
+    /// Identical calls share one upstream stream, for the methods that stream replies to one request. Without it, each call
+    /// has its own. See docs/protocols.md.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) share: Option<RawShare>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawShare {
+    /// Most messages that a client that comes back with a `Last-Event-ID` is given again.
+    pub(super) replay: Text<Count>,
+    /// How long the upstream stream goes on when the last client has left.
+    pub(super) linger: Text<Span>,
+    /// Request headers that must be the same, beside method, request message, `authorization` and `cookie`. They pass to the
+    /// upstream; no others do but `x-request-id`, which is that of the first call.
+    pub(super) key: Vec<Text<HeaderField>>,
+    /// The stream is the same for everybody: clients with different `authorization` and `cookie` share it too, and the
+    /// upstream gets neither. Whatever the upstream would only tell some of them must not be there.
+    pub(super) public: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -488,8 +507,20 @@ limits! {
     ws_ping: Period,
     /// Longest wait for the pong of a ping, or for the peer's half of the close handshake.
     ws_pong_timeout: Period,
+    /// Most streams in the process that calls share; beyond it a call that would open one more is refused with UNAVAILABLE.
+    share_topics_max: Count,
+    /// Most memory in which one shared stream remembers messages. The newest one stays however large it is.
+    share_topic_bytes_max: Size,
+    /// The same of all shared streams in the process together.
+    share_bytes_max: Size,
     /// How long a graceful stop waits for calls in flight.
     drain_timeout: Period,
+}
+
+impl Default for RawShare {
+    fn default() -> Self {
+        (&Share::default()).into()
+    }
 }
 
 impl Default for RawLimits {

@@ -2,7 +2,7 @@
 //!
 //! Touches neither files nor the net: what a path or a host leads to is found out by whoever opens it.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use super::{
     check::{Findings, hint},
@@ -110,6 +110,7 @@ fn routes(raw: &RawConfig, findings: &mut Findings<'_>) {
         }
         conditions(&route.matches, &format!("{key}.match"), findings);
         destination(route, &key, findings);
+        share(route, &key, findings);
     }
 }
 
@@ -154,6 +155,14 @@ fn destination(route: &RawRoute, key: &str, findings: &mut Findings<'_>) {
         && targets(key, route).filter(|(_, name)| **name == mirror.upstream).nth(1).is_some()
     {
         findings.fault(&format!("{key}.mirror.upstream"), "takes the calls themselves already");
+    }
+}
+
+fn share(route: &RawRoute, key: &str, findings: &mut Findings<'_>) {
+    let Some(share) = &route.share else { return };
+    let is_credential = |name: &str| ["authorization", "cookie"].contains(&name);
+    if share.public && share.key.iter().any(|name| is_credential(&name.0.0)) {
+        findings.fault(&format!("{key}.share.key"), "names credentials, which make no difference where it is `public`");
     }
 }
 
@@ -306,6 +315,7 @@ impl From<RawRoute> for RouteRule {
             query_token: raw.query_token,
             compress_streams: raw.compress_streams,
             sse: raw.sse.into(),
+            share: raw.share.map(|share| Arc::new(share.into())),
         };
         Self { matches: raw.matches.into(), policy }
     }
@@ -326,6 +336,7 @@ impl From<&RouteRule> for RawRoute {
             query_token,
             compress_streams,
             sse,
+            share,
         } = &rule.policy;
         let headers = |names: &[String]| names.iter().map(|name| Text(HeaderField(name.clone()))).collect();
         let (upstream, upstreams) = match &upstreams[..] {
@@ -351,7 +362,22 @@ impl From<&RouteRule> for RawRoute {
             query_token: *query_token,
             compress_streams: *compress_streams,
             sse: sse.into(),
+            share: share.as_deref().map(Into::into),
         }
+    }
+}
+
+impl From<RawShare> for Share {
+    fn from(RawShare { replay, linger, key, public }: RawShare) -> Self {
+        let key = key.into_iter().map(|name| name.0.0).collect();
+        Self { replay: replay.0.0, linger: linger.0.0, key, public }
+    }
+}
+
+impl From<&Share> for RawShare {
+    fn from(Share { replay, linger, key, public }: &Share) -> Self {
+        let key = key.iter().map(|name| Text(HeaderField(name.clone()))).collect();
+        Self { replay: Text(Count(*replay)), linger: Text(Span(*linger)), key, public: *public }
     }
 }
 

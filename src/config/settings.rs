@@ -1,6 +1,6 @@
 //! What a configuration means once it is resolved: the plain types that the rest of the gateway is built from.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 
@@ -192,6 +192,27 @@ pub struct RoutePolicy {
     /// Streams are compressed too, with a flush after each piece.
     pub compress_streams: bool,
     pub sse: EventStream,
+    /// Identical calls share a stream; none: each has its own.
+    pub share: Option<Arc<Share>>,
+}
+
+/// Which calls share an upstream stream, and what is kept of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// Most messages that a client that comes back is given again; at least 1.
+    pub replay: usize,
+    /// How long the stream goes on when nobody listens.
+    pub linger: Duration,
+    /// Request headers that must be the same, in lower case.
+    pub key: Vec<String>,
+    /// Credentials make no difference, and the upstream gets none.
+    pub public: bool,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { replay: 256, linger: Duration::from_secs(10), key: Vec::new(), public: false }
+    }
 }
 
 /// What Server-Sent Events bear beside their data, and how a stream of them goes on where it was broken off.

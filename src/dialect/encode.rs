@@ -12,6 +12,7 @@ use super::{
 use crate::{
     codec::{Binding, Codec, HttpBody, OutputError},
     config::OutputSettings,
+    share::{Format, Position},
     status::Status,
     wire::varint,
 };
@@ -125,7 +126,61 @@ impl ReplyEncoder {
         out: &mut Vec<u8>,
     ) -> Result<(), OutputError> {
         let start = out.len();
-        let after: &[u8] = match &mut self.framing {
+        self.before_shared(out);
+        self.write(codec, binding, wire, None, out).inspect_err(|_| out.truncate(start))
+    }
+
+    /// What decides how a message of a shared stream is written; none where that is not the same for all.
+    pub fn format(&self, generation: u64, route: u32) -> Option<Format> {
+        let framing = match self.framing {
+            Framing::Single | Framing::Binary | Framing::Raw => return None,
+            Framing::Array(_) => 0,
+            Framing::Lines(b"") => 1,
+            Framing::Lines(_) => 2,
+            Framing::Events => 3,
+            Framing::Delimited => 4,
+        };
+        Some(Format { generation, route, framing, output: self.options })
+    }
+
+    /// What stands before a message of a shared stream in this reply alone.
+    pub fn before_shared(&mut self, out: &mut Vec<u8>) {
+        if let Framing::Array(array) = &mut self.framing {
+            array.before_element(out);
+        }
+    }
+
+    /// Writes a message of a shared stream as all do that have the same format.
+    ///
+    /// # Errors
+    /// As [`ReplyEncoder::message`].
+    pub fn shared(
+        &self,
+        codec: &Codec,
+        binding: &Binding,
+        wire: &[u8],
+        position: Position,
+        out: &mut Vec<u8>,
+    ) -> Result<(), OutputError> {
+        self.write(codec, binding, wire, Some(position), out)
+    }
+
+    /// Tells, where the framing can, that messages before this place are not known any more.
+    pub fn gap(&self, position: Option<Position>, out: &mut Vec<u8>) {
+        if self.is_events() {
+            sse::write_gap(position, out);
+        }
+    }
+
+    fn write(
+        &self,
+        codec: &Codec,
+        binding: &Binding,
+        wire: &[u8],
+        position: Option<Position>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), OutputError> {
+        let after: &[u8] = match &self.framing {
             Framing::Raw => {
                 out.extend_from_slice(binding.read_http_body(wire)?.data);
                 return Ok(());
@@ -140,22 +195,18 @@ impl ReplyEncoder {
                 out.extend_from_slice(&message);
                 return Ok(());
             }
-            Framing::Single => b"",
-            Framing::Array(array) => {
-                array.before_element(out);
-                b""
-            }
+            Framing::Single | Framing::Array(_) => b"",
             Framing::Lines(mark) => {
                 out.extend_from_slice(mark);
                 out.extend_from_slice(ndjson::BEFORE);
                 ndjson::AFTER
             }
             Framing::Events => {
-                sse::begin_event(codec, binding, wire, out).inspect_err(|_| out.truncate(start))?;
+                sse::begin_event(codec, binding, wire, position, out)?;
                 sse::AFTER
             }
         };
-        binding.write_reply(codec, wire, self.options, out).inspect_err(|_| out.truncate(start))?;
+        binding.write_reply(codec, wire, self.options, out)?;
         out.extend_from_slice(after);
         Ok(())
     }

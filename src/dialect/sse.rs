@@ -1,11 +1,12 @@
 //! Server-Sent Events (WHATWG HTML §9.2; PROTOCOLS §5).
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
     codec::{Binding, Codec, OutputError},
+    share::Position,
     status::{Code, Reason, Status},
 };
 
@@ -57,6 +58,8 @@ pub enum LastEvent {
     End,
     /// The id, as its backend gave it.
     Id(String),
+    /// A place in a shared stream.
+    Shared(Position),
 }
 
 impl LastEvent {
@@ -82,7 +85,7 @@ impl LastEvent {
             _ if id == END_ID => Ok(Self::End),
             None => Ok(Self::Id(id.to_owned())),
             Some(own) if own.starts_with('~') => Ok(Self::Id(own.to_owned())),
-            Some(_) => Err(forged("is none that was sent")),
+            Some(own) => Position::parse(own).map(Self::Shared).ok_or_else(|| forged("is none that was sent")),
         }
     }
 }
@@ -105,12 +108,37 @@ fn forged(what: &'static str) -> Status {
 ///
 /// # Errors
 /// An id or a name that no line can hold, or no header bring back: a client would come back elsewhere than it left.
-pub(super) fn begin_event(codec: &Codec, binding: &Binding, wire: &[u8], out: &mut Vec<u8>) -> Result<(), OutputError> {
-    line(b"id: ", out, |out| binding.event_id(codec, wire, out), |id| id.starts_with(b"~"))?;
+///
+/// `position`: of a message of a shared stream, whose id is ours.
+pub(super) fn begin_event(
+    codec: &Codec,
+    binding: &Binding,
+    wire: &[u8],
+    position: Option<Position>,
+    out: &mut Vec<u8>,
+) -> Result<(), OutputError> {
+    match position {
+        Some(position) => write_position(position, out),
+        None => line(b"id: ", out, |out| binding.event_id(codec, wire, out), |id| id.starts_with(b"~"))?,
+    }
     let is_ours = |name: &[u8]| name.starts_with(b"~") || name == STATUS_EVENT.as_bytes();
     line(b"event: ", out, |out| binding.event_name(codec, wire, out), is_ours)?;
     out.extend_from_slice(BEFORE);
     Ok(())
+}
+
+fn write_position(position: Position, out: &mut Vec<u8>) {
+    // Writing to a vector never fails.
+    let _ = writeln!(out, "id: ~{position}");
+}
+
+/// What stands in place of messages that are not known any more. A client that comes back from here misses nothing that
+/// follows.
+pub(super) fn write_gap(position: Option<Position>, out: &mut Vec<u8>) {
+    if let Some(position) = position {
+        write_position(position, out);
+    }
+    out.extend_from_slice(b"event: ~gap\ndata: {\"reason\":\"HISTORY_GONE\"}\n\n");
 }
 
 /// Writes a field of an event, unless its value is empty. One that could be taken for the gateway's own gets a `~` in front.
@@ -185,6 +213,9 @@ mod tests {
             (Some("~~~"), None, id("~~")),
             (Some("ü 1"), None, id("ü 1")),
             (Some(&long), None, id(&long)),
+            (Some("~00000000000000ff-12"), None, Ok(LastEvent::Shared(Position { epoch: 255, offset: 12 }))),
+            (Some("~~00000000000000ff-12"), None, id("~00000000000000ff-12")),
+            (Some("~00000000000000ff-"), None, refused("last-event-id: it is none that was sent")),
             (Some("~"), None, refused("last-event-id: it is none that was sent")),
             (Some("~ends"), None, refused("last-event-id: it is none that was sent")),
             (None, Some("a\nb"), refused("last-event-id: it has a control character")),

@@ -52,7 +52,7 @@ struct Taken {
 
 /// Where one call goes: to its upstream, and a copy to the mirror.
 #[derive(Clone)]
-pub(super) struct Destination {
+pub(super) struct Direct {
     pub(super) pool: Pool,
     pub(super) mirror: Option<Mirror>,
 }
@@ -79,7 +79,7 @@ pub(super) struct Download {
     _ended: Option<oneshot::Sender<()>>,
 }
 
-impl Transport for Destination {
+impl Transport for Direct {
     type Requests = Upload;
     type Replies = Download;
 

@@ -2,6 +2,7 @@
 
 mod assets;
 mod deflate;
+mod destination;
 mod envelopes;
 mod etag;
 mod explain;
@@ -21,6 +22,7 @@ mod request;
 #[cfg(test)]
 mod routing_tests;
 mod sealing;
+mod sharing;
 mod snapshot;
 #[cfg(test)]
 mod snapshot_tests;
@@ -64,6 +66,7 @@ use crate::{
     drain::Drain,
     edge::{Client, Peer, REQUEST_ID, RequestIds},
     limits::Limits,
+    share::Hub,
     status::{Code, Reason, Status},
     telemetry::Recorder,
     upstream::Pool,
@@ -90,6 +93,8 @@ struct Worker {
     ids: RequestIds,
     /// For copies of calls.
     room: mirror::Room,
+    /// The streams that calls of all workers share.
+    hub: Hub,
     drain: Drain,
 }
 
@@ -99,6 +104,7 @@ impl Gateway {
         snapshot: Arc<ArcSwap<Snapshot>>,
         pools: Vec<Pool>,
         recorder: Recorder,
+        hub: Hub,
         drain: Drain,
         seed: u64,
     ) -> Self {
@@ -110,6 +116,7 @@ impl Gateway {
             admission,
             ids: RequestIds::new(seed),
             room: mirror::Room::default(),
+            hub,
             drain,
         }))
     }

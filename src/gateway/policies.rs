@@ -217,7 +217,10 @@ impl Rule<'_> {
 
 impl Policy {
     fn new(settings: &RoutePolicy, names: &[&str]) -> Self {
-        let headers = HeaderRules::new(&settings.request_headers, &settings.response_headers);
+        // What makes a difference has to reach the upstream.
+        let key = settings.share.iter().flat_map(|share| &share.key);
+        let request: Vec<_> = settings.request_headers.iter().chain(key).cloned().collect();
+        let headers = HeaderRules::new(&request, &settings.response_headers);
         let mirror = settings.mirror.as_ref().and_then(|mirror| {
             Some(Copied { upstream: place_of(&mirror.upstream, names)?, per_million: mirror.per_million })
         });

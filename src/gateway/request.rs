@@ -13,7 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     BodyError, RequestBody, Worker,
     assets::Asset,
-    mirror::{Destination, Mirror},
+    destination::Destination,
+    mirror::{Direct, Mirror},
     openapi::Document,
     record::Record,
     sealing::Sealing,
@@ -31,6 +32,7 @@ use crate::{
         sse::{self, LastEvent},
     },
     edge::{Client, OriginCheck, Peer, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
+    share::Start,
     status::{Code, Reason, Status},
     wire::{self, metadata},
 };
@@ -72,6 +74,8 @@ pub(super) struct Opened<'c> {
     query: Option<Cow<'c, str>>,
     /// The last event that the client saw, where the route has a field for it.
     resume: Option<String>,
+    /// Where the client's stream goes on, in the gateway's own words.
+    pub(super) start: Start,
 }
 
 impl<'c> Call<'c> {
@@ -120,15 +124,20 @@ impl<'c> Call<'c> {
         {
             head.metadata.remove(header);
         }
-        let resume = match last_event {
-            LastEvent::Id(id) if route.binding.resumes() => Some(id),
+        let (resume, start) = match last_event {
+            LastEvent::Id(id) if route.binding.resumes() => (Some(id), Start::Live),
+            // Where others listen too, nobody goes on where one client stopped.
+            LastEvent::Id(_) if route.is_shared() => (None, Start::Gone),
             LastEvent::Id(id) => {
                 head.metadata.insert(sse::LAST_EVENT_ID, sse::to_metadata(&id)?);
-                None
+                (None, Start::Live)
             }
-            LastEvent::None | LastEvent::End => None,
+            LastEvent::Shared(position) if route.is_shared() => (None, Start::After(position)),
+            // The route shared its streams when the client was here last.
+            LastEvent::Shared(_) => (None, Start::Gone),
+            LastEvent::None | LastEvent::End => (None, Start::Live),
         };
-        Ok(Begun::Call(Box::new(Opened { route, upstream, head, message, captures, query, resume })))
+        Ok(Begun::Call(Box::new(Opened { route, upstream, head, message, captures, query, resume, start })))
     }
 
     /// Where an event stream is to go on.
@@ -275,7 +284,7 @@ impl<'c> Call<'c> {
         let mirror = copied.and_then(|mirror| {
             Some(Mirror { pool: pools.get(mirror.upstream)?.clone(), room: room.clone(), recorder: recorder.clone() })
         });
-        Ok(Destination { pool, mirror })
+        Ok(Destination { direct: Direct { pool, mirror }, shared: self.shared(opened) })
     }
 
     /// The envelope of a call's only request message, made of path, query and body.

@@ -1,7 +1,14 @@
 //! Everything a call is served by, immutable: a reload builds a new one and swaps it whole, and a call keeps the one it
 //! began with.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts, uri::PathAndQuery};
@@ -37,6 +44,8 @@ pub struct Snapshot {
     pub(super) limits: Limits,
     pub(super) compression: Compression,
     pub(super) schema: Schema,
+    /// No other snapshot of the process has the same.
+    pub(super) generation: u64,
     /// Some upstream's schema is not known yet: what no route is found for may be its.
     is_partial: bool,
     table: Table,
@@ -95,6 +104,8 @@ pub(super) struct Way<'s> {
     /// None: `/pkg.Service/Method`.
     pub(super) rule: Option<(usize, &'s HttpRule)>,
 }
+static GENERATIONS: AtomicU64 = AtomicU64::new(0);
+
 /// When to ask again for what an upstream may turn out to have: its schema is asked for every few seconds at most.
 const SCHEMA_RETRY: Duration = Duration::from_secs(2);
 
@@ -194,6 +205,7 @@ impl Snapshot {
             upstreams: names.chain([OWN_UPSTREAM]).map(str::to_owned).collect(),
             codec,
             schema,
+            generation: GENERATIONS.fetch_add(1, Relaxed),
             is_partial,
             table,
             routes,
@@ -371,6 +383,11 @@ impl Snapshot {
 }
 
 impl Route {
+    /// Whether identical calls ride one stream.
+    pub(super) fn is_shared(&self) -> bool {
+        self.policy.settings.share.is_some() && self.server_streaming && !self.client_streaming && self.has_schema
+    }
+
     /// The verbs of `/pkg.Service/Method`: GET where following a link may make the call, POST always.
     pub(super) fn method_path_verbs(&self, dialect: Dialect) -> &'static [Method] {
         const SAFE: &[Method] = &[Method::GET, Method::HEAD, Method::POST];

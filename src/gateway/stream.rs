@@ -19,7 +19,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
     RequestBody,
-    mirror::{Download, Upload},
+    destination::{Download, Upload},
     record::Record,
     reply::{Broken, ReplyBody, has_body, mark_as_stream},
     request::{Call, Opened},
@@ -35,6 +35,7 @@ use crate::{
     dialect::{BodyKind, End, ReplyEncoder, VARY},
     edge::response_status,
     limits::COALESCE_BYTES,
+    share::{self, Entry, Format, Position, Start},
     status::{Code, Reason, Status},
     upstream::bad_message,
     wire::{Message, Messages},
@@ -67,7 +68,7 @@ async fn begin<B: RequestBody>(
     let route = opened.route;
     let mut bound = opened.bind(call)?;
     record.left_out(&bound.take_left_out());
-    let destination = call.destination(&opened)?;
+    let (destination, start) = (call.destination(&opened)?, opened.start);
     let (up, replies) = if route.client_streaming && route.binding.takes_body() {
         let kind = BodyKind::of(&call.head.headers, &call.snapshot.codec, &route.binding, true)?;
         let sealing = Sealing::new(call.snapshot, opened.upstream);
@@ -80,6 +81,7 @@ async fn begin<B: RequestBody>(
         (None, replies)
     };
     let mut pump = Box::new(Pump::new(call, route, up, replies, record.take()));
+    pump.lost_its_place = start == Start::Gone && !route.is_shared();
     if route.server_streaming {
         match pump.begin(call).await {
             Ok(head) => return Ok(pump.respond(call, route, head)),
@@ -145,18 +147,33 @@ pub struct Pump {
     snapshot: Arc<Snapshot>,
     route: u32,
     record: Record,
+    /// How messages of a shared stream are written; none where they are not, or for each call alone.
+    format: Option<Format>,
     /// Written and not yet handed on; at most one frame's worth and one message more.
     out: Vec<u8>,
+    /// All that is written, where that is one message that others write too. Invariant: `out` is empty then.
+    whole: Option<Bytes>,
     /// Whole messages may have arrived that are not written yet.
     holds_more: bool,
     /// An event that arrived while the head was waited for.
-    held: Option<ReplyEvent>,
+    held: Option<Event>,
     ended: Option<End>,
+    /// The client comes from a shared stream, and this is none.
+    lost_its_place: bool,
     /// The reply is broken off at the next poll, when what was written before is on its way.
     breaking: bool,
     idle: Option<Idle>,
     /// None where the stream is not compressed, and after its end.
     deflater: Option<Deflater>,
+}
+
+/// What comes down.
+enum Event {
+    Reply(ReplyEvent),
+    /// Of a shared stream: what the client saw last is not known any more.
+    Gap(Position),
+    /// Of a shared stream.
+    Message(Arc<Entry>),
 }
 
 /// What happens on an SSE stream when nothing does.
@@ -177,6 +194,8 @@ impl Pump {
             wrote: Instant::now(),
             drain: Box::pin(call.worker.drain.begun_owned()),
         });
+        let is_shared = matches!(replies, Download::Shared(_));
+        let format = encoder.format(call.snapshot.generation, route.index).filter(|_| is_shared);
         Self {
             up,
             replies: Some(replies),
@@ -185,10 +204,13 @@ impl Pump {
             snapshot: call.snapshot.clone(),
             route: route.index,
             record,
+            format,
             out: Vec::new(),
+            whole: None,
             holds_more: false,
             held: None,
             ended: None,
+            lost_its_place: false,
             breaking: false,
             idle,
             deflater: None,
@@ -199,6 +221,9 @@ impl Pump {
     async fn begin(&mut self, call: &Call<'_>) -> Result<StreamHead, Status> {
         let limits = &call.snapshot.limits;
         self.encoder.begin(call.worker.retry(limits), &mut self.out);
+        if self.lost_its_place {
+            self.encoder.gap(None, &mut self.out);
+        }
         // The first message of raw bytes names their type: it has to be waited for.
         let grace = self.encoder.content_type().map(|_| limits.stream_head_grace);
         let metadata = self.first_sign(grace).await?;
@@ -236,8 +261,9 @@ impl Pump {
             self.poll_up(cx)?;
             loop {
                 match self.poll_reply(cx) {
-                    Poll::Ready(ReplyEvent::Head(head)) => metadata = Some(head),
-                    Poll::Ready(ReplyEvent::End(Err(status))) => return Poll::Ready(Err(status)),
+                    Poll::Ready(Event::Reply(ReplyEvent::Head(head))) => metadata = Some(head),
+                    Poll::Ready(Event::Reply(ReplyEvent::End(Err(status)))) => return Poll::Ready(Err(status)),
+                    Poll::Ready(Event::Gap(position)) => self.encoder.gap(Some(position), &mut self.out),
                     Poll::Ready(event) => {
                         self.held = Some(event);
                         return Poll::Ready(Ok(metadata.take().unwrap_or_default()));
@@ -261,7 +287,8 @@ impl Pump {
     async fn raw_content_type(&mut self) -> Result<HeaderValue, Status> {
         let snapshot = self.snapshot.clone();
         let route = snapshot.route_of(self.route)?;
-        while let Some(ReplyEvent::Data(data)) = self.held.take_if(|held| matches!(held, ReplyEvent::Data(_))) {
+        let is_data = |held: &mut Event| matches!(held, Event::Reply(ReplyEvent::Data(_)));
+        while let Some(Event::Reply(ReplyEvent::Data(data))) = self.held.take_if(is_data) {
             self.messages.push(data);
             if let Some(message) = self.messages.next_message().map_err(bad_message)? {
                 let named = ReplyEncoder::raw_content_type(&route.binding, &message);
@@ -282,7 +309,8 @@ impl Pump {
                 self.poll_up(cx)?;
                 self.poll_reply(cx).map(Ok::<_, Status>)
             });
-            match event.await? {
+            let Event::Reply(event) = event.await? else { continue };
+            match event {
                 ReplyEvent::Head(metadata) => head = metadata,
                 ReplyEvent::Data(data) => {
                     self.messages.push(data);
@@ -304,7 +332,7 @@ impl Pump {
 
     /// The next piece of the reply.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if ready!(self.poll_turn(cx)).is_break() && self.out.is_empty() {
+        if ready!(self.poll_turn(cx)).is_break() && self.written() == 0 {
             return match self.ended {
                 Some(End::Abort) if !std::mem::replace(&mut self.breaking, true) => {
                     // The server drops what it has not flushed when a body fails: it flushes when there is nothing to do.
@@ -318,16 +346,29 @@ impl Pump {
         if let Some(idle) = &mut self.idle {
             idle.wrote = Instant::now();
         }
-        Poll::Ready(Some(self.take_out().map(|bytes| Frame::data(bytes.into()))))
+        Poll::Ready(Some(self.take_out().map(Frame::data)))
     }
 
     /// What is to be handed on, so that the client can read all of it.
-    fn take_out(&mut self) -> Result<Vec<u8>, Broken> {
-        let plain = std::mem::take(&mut self.out);
+    fn take_out(&mut self) -> Result<Bytes, Broken> {
+        let plain = self.whole.take().unwrap_or_else(|| std::mem::take(&mut self.out).into());
         let Some(deflater) = &mut self.deflater else { return Ok(plain) };
         let mut coded = Vec::new();
         deflater.push(&plain, &mut coded).and_then(|()| deflater.flush(&mut coded)).map_err(|_| Broken)?;
-        Ok(coded)
+        Ok(coded.into())
+    }
+
+    /// Bytes that wait to be handed on.
+    fn written(&self) -> usize {
+        self.out.len() + self.whole.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// Where to write behind what is written.
+    fn behind(&mut self) -> &mut Vec<u8> {
+        if let Some(whole) = self.whole.take() {
+            self.out.extend_from_slice(&whole);
+        }
+        &mut self.out
     }
 
     /// Moves both ways until there is a frame's worth, or all that is ready is taken.
@@ -336,12 +377,12 @@ impl Pump {
             return Poll::Ready(ControlFlow::Break(()));
         }
         if let Err(status) = self.poll_up(cx) {
-            self.step(ReplyEvent::End(Err(status)));
+            self.fail(status);
         }
-        while self.ended.is_none() && self.out.len() < COALESCE_BYTES {
+        while self.ended.is_none() && self.written() < COALESCE_BYTES {
             if self.holds_more {
                 if let Err(status) = self.write_messages() {
-                    self.step(ReplyEvent::End(Err(status)));
+                    self.fail(status);
                 }
                 continue;
             }
@@ -349,7 +390,7 @@ impl Pump {
                 Some(event) => event,
                 None => match self.poll_reply(cx) {
                     Poll::Ready(event) => event,
-                    Poll::Pending if !self.out.is_empty() => break,
+                    Poll::Pending if self.written() > 0 => break,
                     Poll::Pending => {
                         ready!(self.poll_idle(cx));
                         break;
@@ -362,20 +403,34 @@ impl Pump {
     }
 
     /// From an event to bytes of the reply.
-    fn step(&mut self, event: ReplyEvent) {
-        let outcome = match event {
-            ReplyEvent::Head(_) => return,
-            ReplyEvent::Data(data) => {
+    fn step(&mut self, event: Event) {
+        let moved = match event {
+            Event::Reply(ReplyEvent::Head(_)) => Ok(()),
+            Event::Reply(ReplyEvent::Data(data)) => {
                 self.messages.push(data);
-                match self.write_messages() {
-                    Ok(()) => return,
-                    Err(status) => Err(status),
-                }
+                self.write_messages()
             }
-            ReplyEvent::End(Ok(_)) => self.messages.end().map_err(bad_message),
-            ReplyEvent::End(Err(status)) => Err(status),
+            Event::Reply(ReplyEvent::End(Ok(_))) => return self.end(self.messages.end().map_err(bad_message)),
+            Event::Reply(ReplyEvent::End(Err(status))) => Err(status),
+            Event::Message(entry) => self.shared(&entry),
+            Event::Gap(position) => {
+                self.behind();
+                self.encoder.gap(Some(position), &mut self.out);
+                Ok(())
+            }
         };
+        if let Err(status) = moved {
+            self.fail(status);
+        }
+    }
+
+    fn fail(&mut self, status: Status) {
+        self.end(Err(status));
+    }
+
+    fn end(&mut self, outcome: Result<(), Status>) {
         let told = outcome.as_ref().err().map_or(Ok(()), Err);
+        self.behind();
         self.ended = Some(self.encoder.end(told, &self.snapshot.codec, &mut self.out));
         self.record.finish(told);
         (self.up, self.replies) = (None, None);
@@ -396,6 +451,31 @@ impl Pump {
         Ok(())
     }
 
+    /// Writes a message as others write it that share the stream, who may have done so already.
+    fn shared(&mut self, entry: &Entry) -> Result<(), Status> {
+        let Some(format) = self.format else { return Ok(()) };
+        let (snapshot, message, position) = (self.snapshot.clone(), entry.message(), entry.position());
+        let route = snapshot.route_of(self.route)?;
+        let encoder = &self.encoder;
+        let make = |out: &mut Vec<u8>| encoder.shared(&snapshot.codec, &route.binding, &message, position, out);
+        let (bytes, made) = entry.encoded(format, make).map_err(OutputError::into_status)?;
+        if made > 0
+            && let Some(Download::Shared(call)) = &self.replies
+        {
+            call.charge(position, made);
+        }
+        self.record.reply_message(message.len());
+        if self.written() > 0 {
+            self.behind();
+        }
+        self.encoder.before_shared(&mut self.out);
+        match self.out.is_empty() {
+            true => self.whole = Some(bytes),
+            false => self.out.extend_from_slice(&bytes),
+        }
+        Ok(())
+    }
+
     fn message(&mut self, route: &Route, message: &[u8]) -> Result<(), Status> {
         let written = self.encoder.message(&self.snapshot.codec, &route.binding, message, &mut self.out);
         written.map_err(OutputError::into_status)?;
@@ -408,7 +488,7 @@ impl Pump {
         let Some(idle) = &mut self.idle else { return Poll::Pending };
         if idle.drain.as_mut().poll(cx).is_ready() {
             let status = Status::gateway(Code::Unavailable, "the gateway is going down").with_reason(Reason::Draining);
-            self.step(ReplyEvent::End(Err(status)));
+            self.fail(status);
             return Poll::Ready(());
         }
         loop {
@@ -423,13 +503,21 @@ impl Pump {
         }
     }
 
-    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<ReplyEvent> {
-        let Some(replies) = &mut self.replies else { return Poll::Pending };
-        let event = replies.poll_event(cx);
-        if let Poll::Ready(ReplyEvent::Head(metadata)) = &event {
+    fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        let event = match &mut self.replies {
+            None => return Poll::Pending,
+            Some(Download::Shared(call)) if self.format.is_some() => match ready!(call.poll_event(cx)) {
+                share::Event::Head(head) => Event::Reply(ReplyEvent::Head(head)),
+                share::Event::End(end) => Event::Reply(ReplyEvent::End(end)),
+                share::Event::Message(entry) => Event::Message(entry),
+                share::Event::Gap(position) => Event::Gap(position),
+            },
+            Some(replies) => Event::Reply(ready!(replies.poll_event(cx))),
+        };
+        if let Event::Reply(ReplyEvent::Head(metadata)) = &event {
             self.messages.on_head(metadata);
         }
-        event
+        Poll::Ready(event)
     }
 
     /// Nobody is to read the stream, and nobody expected to: it counts as a call that ended well.

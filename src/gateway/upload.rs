@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 
 use super::{
     BodyError, RequestBody,
-    mirror::Upload,
+    destination::Upload,
     record::Record,
     request::{Call, broken_body},
     sealing::Sealing,

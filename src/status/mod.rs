@@ -136,6 +136,36 @@ impl Status {
         self
     }
 
+    /// The same for somebody else: of the cause, its words.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let inner = &*self.0;
+        let first: Option<&(dyn Error + 'static)> = self.source();
+        let causes = std::iter::successors(first, |cause| (*cause).source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
+        Self(Box::new(Inner {
+            code: inner.code,
+            origin: inner.origin,
+            message: inner.message.clone(),
+            http: inner.http,
+            headers: inner.headers.clone(),
+            details: inner.details.clone(),
+            details_bin: inner.details_bin.clone(),
+            lead: inner.lead.clone(),
+            trailers: inner.trailers.clone(),
+            retry_after: inner.retry_after,
+            cause: (!causes.is_empty()).then(|| causes.join(": ").into()),
+        }))
+    }
+
+    /// Without this of the upstream's metadata.
+    #[must_use]
+    pub fn without_metadata(mut self, name: &http::HeaderName) -> Self {
+        self.0.lead.remove(name);
+        self.0.trailers.remove(name);
+        self
+    }
+
     pub fn code(&self) -> Code {
         self.0.code
     }

@@ -41,6 +41,16 @@ pub(super) struct WorkerMeters {
     failures: [AtomicU64; 3],
     /// By [`Mirrored`].
     mirrored: [AtomicU64; 3],
+    pub(super) shared: Shared,
+}
+
+/// What one worker counts of streams that calls share.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) streams: AtomicI64,
+    pub(super) subscribers: AtomicI64,
+    pub(super) messages: AtomicU64,
+    pub(super) cut_off: AtomicU64,
 }
 
 /// What is counted of one method, by worker.
@@ -137,6 +147,20 @@ impl Meters {
 
     pub(super) fn mirrored(&self, outcome: Mirrored) -> u64 {
         self.workers.iter().map(|worker| worker.copies(outcome).load(Relaxed)).sum()
+    }
+
+    /// Shared streams and their subscribers, messages that these were given, and how many were cut off.
+    pub(super) fn shared(&self) -> ([i64; 2], [u64; 2]) {
+        let workers = || self.workers.iter().map(|worker| &worker.shared);
+        let now = [
+            workers().map(|shared| shared.streams.load(Relaxed)).sum(),
+            workers().map(|shared| shared.subscribers.load(Relaxed)).sum(),
+        ];
+        let ever = [
+            workers().map(|shared| shared.messages.load(Relaxed)).sum(),
+            workers().map(|shared| shared.cut_off.load(Relaxed)).sum(),
+        ];
+        (now, ever)
     }
 
     pub(super) fn failures(&self, origin: Origin) -> u64 {

@@ -14,7 +14,7 @@ use std::{
     error::Error,
     io::{self, Write},
     net::IpAddr,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::{Duration, SystemTime},
 };
 
@@ -90,6 +90,12 @@ pub enum Mirrored {
 
 /// Counts as in flight for as long as it is held.
 pub struct InFlight(Recorder);
+
+/// Counts as a shared stream for as long as it is held.
+pub struct SharedStream(Recorder);
+
+/// Counts as a subscriber of a shared stream for as long as it is held.
+pub struct Subscription(Recorder);
 
 /// What is told of a call when it has ended. No field may hold a secret: of the URL there is none but the method.
 #[derive(Clone, Copy)]
@@ -190,6 +196,16 @@ impl Recorder {
         self.0.own.mirrored(outcome);
     }
 
+    /// Counts a message of a shared stream that a subscriber was given.
+    pub fn shared_message(&self) {
+        self.0.own.shared.messages.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a subscriber that was cut off.
+    pub fn cut_off(&self) {
+        self.0.own.shared.cut_off.fetch_add(1, Relaxed);
+    }
+
     fn record_at(&self, record: &CallRecord<'_>, now: impl FnOnce() -> SystemTime) {
         let Worker { meters, own, access, index } = &*self.0;
         own.call(record);
@@ -203,6 +219,32 @@ impl Recorder {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.0.own.end();
+    }
+}
+
+impl SharedStream {
+    pub fn new(recorder: &Recorder) -> Self {
+        recorder.0.own.shared.streams.fetch_add(1, Relaxed);
+        Self(recorder.clone())
+    }
+}
+
+impl Drop for SharedStream {
+    fn drop(&mut self) {
+        self.0.0.own.shared.streams.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Subscription {
+    pub fn new(recorder: &Recorder) -> Self {
+        recorder.0.own.shared.subscribers.fetch_add(1, Relaxed);
+        Self(recorder.clone())
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.0.0.own.shared.subscribers.fetch_sub(1, Relaxed);
     }
 }
 
@@ -268,6 +310,10 @@ mod tests {
         two.mirrored(Mirrored::Cut);
         one.call(&CallRecord { dialect: "telnet", ..record("", Code::Unimplemented) });
         let _call = one.call_started();
+        let _shared = (SharedStream::new(&one), Subscription::new(&one), Subscription::new(&two));
+        drop((SharedStream::new(&two), Subscription::new(&two)));
+        two.shared_message();
+        one.cut_off();
         telemetry.watch_connections(Box::new(|| 1));
         telemetry.watch_schemas(Box::new(|| {
             vec![SchemaRecord {
@@ -296,6 +342,10 @@ mod tests {
             "tidegate_calls_in_flight 1",
             "tidegate_mirrored_calls_total{result=\"sent\"} 0",
             "tidegate_mirrored_calls_total{result=\"cut\"} 1",
+            "tidegate_shared_streams 1",
+            "tidegate_shared_subscribers 2",
+            "tidegate_shared_messages_total 1",
+            "tidegate_shared_cut_off_total 1",
             "tidegate_connections 1",
             "tidegate_schema_reloads_total{upstream=\"liker\",result=\"swapped\"} 3",
             "tidegate_schema_reloads_total{upstream=\"liker\",result=\"refused\"} 2",

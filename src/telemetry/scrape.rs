@@ -48,6 +48,7 @@ impl Collector for Sums {
         self.failures(&mut encoder)?;
         self.messages(&mut encoder)?;
         self.mirrored(&mut encoder)?;
+        self.shared(&mut encoder)?;
         let in_flight = self.meters.in_flight();
         gauge(&mut encoder, "tidegate_calls_in_flight", "Calls that have begun and not ended", in_flight)?;
         if let Some(open) = self.sources.connections.get() {
@@ -86,6 +87,16 @@ impl Sums {
             count(&mut metric.encode_family(&[("result", name)])?, self.meters.mirrored(outcome))?;
         }
         Ok(())
+    }
+
+    fn shared(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let ([streams, subscribers], [messages, cut_off]) = self.meters.shared();
+        gauge(encoder, "tidegate_shared_streams", "Upstream streams that calls share", streams)?;
+        gauge(encoder, "tidegate_shared_subscribers", "Calls that share a stream with others", subscribers)?;
+        let help = "Messages of shared streams that subscribers were given";
+        count(&mut counter(encoder, "tidegate_shared_messages", help)?, messages)?;
+        let help = "Subscribers that were cut off because they took messages too slowly";
+        count(&mut counter(encoder, "tidegate_shared_cut_off", help)?, cut_off)
     }
 
     fn messages(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

@@ -9,7 +9,7 @@ const LONGEST: Duration = Duration::from_secs(10);
 
 /// The wait before the next attempt, after `failures` (at least 1) failed in a row: doubled with each, of which half is
 /// jitter, so that workers and gateways do not knock at the same moment.
-pub(super) fn delay(failures: u32, random: u64) -> Duration {
+pub fn delay(failures: u32, random: u64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     let whole = FIRST.saturating_mul(1 << doublings).min(LONGEST);
     let half = whole / 2;
@@ -21,14 +21,14 @@ pub(super) fn delay(failures: u32, random: u64) -> Duration {
 
 /// A small generator of jitter and starting points (splitmix64); not for secrets.
 #[derive(Debug)]
-pub(super) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub(super) fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

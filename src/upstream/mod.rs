@@ -21,6 +21,7 @@ use std::{future::Future, sync::Arc};
 
 use bytes::Bytes;
 
+pub use backoff::{Random, delay};
 pub use cluster::{Cluster, ClusterError, Dial, EndpointState};
 pub use failure::bad_message;
 pub use stream::{Download, Upload};

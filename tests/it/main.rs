@@ -44,6 +44,7 @@ mod reflection;
 mod routing;
 mod schemas;
 mod service_config;
+mod share;
 mod slow_reader;
 mod sse;
 mod socket_compression;

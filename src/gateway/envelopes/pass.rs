@@ -17,7 +17,7 @@ use crate::{
     dialect::{Ending, Framing},
     gateway::{
         BodyError,
-        mirror::{Download, Upload},
+        destination::{Download, Upload},
         record::Record,
         reply::{Broken, ReplyBody},
         request::broken_body,

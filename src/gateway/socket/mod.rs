@@ -17,8 +17,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
     RequestBody,
+    destination::{Destination, Download, Upload},
     line::{Carrier, Line, Rider},
-    mirror::{Destination, Download, Upload},
     record::Record,
     reply::ReplyBody,
     request::{Call, Opened, second_token},

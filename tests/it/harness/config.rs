@@ -11,13 +11,14 @@ use crate::proto::DESCRIPTOR_SET;
 pub struct Config {
     upstreams: String,
     limits: String,
+    workers: usize,
     /// Whole top-level sections, as text.
     rest: String,
 }
 
 impl Config {
     pub fn new() -> Self {
-        Self { upstreams: String::new(), limits: String::new(), rest: String::new() }
+        Self { upstreams: String::new(), limits: String::new(), workers: 1, rest: String::new() }
     }
 
     /// The test services at this address, their schema from the descriptor set.
@@ -44,6 +45,11 @@ impl Config {
         self
     }
 
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
     /// A whole section, as it stands in the file.
     pub fn section(mut self, text: &str) -> Self {
         self.rest.push_str(text);
@@ -64,7 +70,8 @@ impl Config {
         let key = dir.write("key.pem", signing_key.serialize_pem());
         let mut text = format!(
             "listeners:\n  - address: 127.0.0.1:0\n    tls: {{ certificates: [ {{ cert: {cert:?}, key: {key:?} }} ] }}\n  \
-             - address: 127.0.0.1:0\nadmin: {{ address: 127.0.0.1:0 }}\nworkers: 1\n"
+             - address: 127.0.0.1:0\nadmin: {{ address: 127.0.0.1:0 }}\nworkers: {}\n",
+            self.workers
         );
         for (section, lines) in [("upstreams", &self.upstreams), ("limits", &self.limits)] {
             if !lines.is_empty() {

@@ -1,0 +1,102 @@
+//! Where a call goes: to an upstream of its own, or to a stream that it shares with others. Whoever opens it does not know
+//! which.
+
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+
+use super::mirror::{self, Direct};
+use crate::{
+    call::{CallHead, Closed, Replies, ReplyEvent, Requests, Transport, UnaryReply},
+    share::{self, Event, Sharing},
+    status::Status,
+};
+
+/// Where one call goes.
+#[derive(Clone)]
+pub(super) struct Destination {
+    pub(super) direct: Direct,
+    /// None: a call of its own. Made of the head that the call is opened with.
+    pub(super) shared: Option<Shared>,
+}
+
+/// How a call's head becomes a shared stream's.
+pub(super) type Shared = std::sync::Arc<dyn Fn(CallHead, Direct) -> Sharing<Direct> + Send + Sync>;
+
+/// The way up.
+pub(super) enum Upload {
+    Direct(mirror::Upload),
+    Shared(share::Upload),
+}
+
+/// The way down.
+pub(super) enum Download {
+    Direct(mirror::Download),
+    Shared(share::Download<Direct>),
+}
+
+impl Transport for Destination {
+    type Requests = Upload;
+    type Replies = Download;
+
+    async fn unary(&self, head: CallHead, envelope: Bytes, reply_bytes_max: usize) -> Result<UnaryReply, Status> {
+        self.direct.unary(head, envelope, reply_bytes_max).await
+    }
+
+    async fn open(&self, head: CallHead) -> Result<(Upload, Download), Status> {
+        if let Some(shared) = &self.shared {
+            let (requests, replies) = share::open(shared(head, self.direct.clone()));
+            return Ok((Upload::Shared(requests), Download::Shared(replies)));
+        }
+        let (requests, replies) = self.direct.open(head).await?;
+        Ok((Upload::Direct(requests), Download::Direct(replies)))
+    }
+}
+
+impl Requests for Upload {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        match self {
+            Self::Direct(call) => call.poll_ready(cx),
+            Self::Shared(call) => call.poll_ready(cx),
+        }
+    }
+
+    fn send(&mut self, envelopes: Bytes) {
+        match self {
+            Self::Direct(call) => call.send(envelopes),
+            Self::Shared(call) => call.send(envelopes),
+        }
+    }
+
+    fn finish(&mut self) {
+        match self {
+            Self::Direct(call) => call.finish(),
+            Self::Shared(call) => call.finish(),
+        }
+    }
+
+    fn send_last(&mut self, envelopes: Bytes) {
+        match self {
+            Self::Direct(call) => call.send_last(envelopes),
+            Self::Shared(call) => call.send_last(envelopes),
+        }
+    }
+}
+
+impl Replies for Download {
+    fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<ReplyEvent> {
+        let call = match self {
+            Self::Direct(call) => return call.poll_event(cx),
+            Self::Shared(call) => call,
+        };
+        loop {
+            return Poll::Ready(match ready!(call.poll_event(cx)) {
+                Event::Head(head) => ReplyEvent::Head(head),
+                Event::Message(entry) => ReplyEvent::Data(entry.envelope()),
+                Event::End(end) => ReplyEvent::End(end),
+                // Nobody who reads it so says where it was.
+                Event::Gap(_) => continue,
+            });
+        }
+    }
+}

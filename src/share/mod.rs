@@ -1,0 +1,62 @@
+//! One upstream stream for all who make the same call. Knows nothing of dialects, routes and JSON.
+//!
+//! `ring` is what a stream remembers and where everybody stands in it, as a pure state machine; `topic` is the ring behind
+//! a lock, with who waits; `pump` is the task that feeds it from the upstream; `subscriber` reads it as a call's replies;
+//! `hub` knows the topics of the process. Topics live in the memory of one process. A stream that several processes share
+//! would be another feeder of the same topic: nothing but `pump` writes to one.
+
+mod entry;
+mod hub;
+mod position;
+mod pump;
+mod ring;
+#[cfg(test)]
+mod simulation;
+mod subscriber;
+#[cfg(test)]
+mod tests;
+mod topic;
+
+pub use entry::{Entry, Format};
+pub use hub::{Hub, Key};
+pub use position::{Position, Start};
+pub use subscriber::{Download, Event, Upload, open};
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{call::CallHead, config, drain::Drain, telemetry::Recorder};
+
+/// Makes the request (an envelope) that goes on after a message; none where nothing in it says how.
+pub type Resume = Arc<dyn Fn(&[u8], &[u8]) -> Option<Bytes> + Send + Sync>;
+
+/// What it takes to share a call.
+pub struct Sharing<T> {
+    pub hub: Hub,
+    /// Opens the upstream stream, if nobody has yet.
+    pub transport: T,
+    /// Of the upstream stream: all of its metadata is in the key.
+    pub head: CallHead,
+    /// Of this call alone.
+    pub own: Own,
+    pub settings: Arc<config::Share>,
+    /// By its place; the same method of another upstream is another stream.
+    pub upstream: usize,
+    /// How a stream that failed goes on; none: its subscribers fail with it.
+    pub resume: Option<Resume>,
+    pub recorder: Recorder,
+    pub drain: Drain,
+    pub request_bytes_max: usize,
+    pub reply_bytes_max: usize,
+}
+
+/// What differs between calls that share a stream.
+pub struct Own {
+    pub start: Start,
+    pub deadline: Option<tokio::time::Instant>,
+    /// How the call's own request is compressed, as its metadata says.
+    pub encodings: http::HeaderMap,
+    /// What the upstream is told of whoever comes first; no part of the key.
+    pub first: http::HeaderMap,
+}

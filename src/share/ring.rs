@@ -1,0 +1,211 @@
+//! What a shared stream remembers, and where each subscriber stands in it: a pure state machine. Knows nothing of tasks,
+//! locks and time.
+//!
+//! Subscribers hold no queue of their own: each is a cursor into the ring, and who falls out of it is cut off. Whoever
+//! feeds the ring keeps pace with the fastest subscriber ([`Ring::may_publish`]), so that a burst waits in the upstream's
+//! window and not in memory, and a lone subscriber is as slow as it likes.
+
+use std::collections::VecDeque;
+
+use slab::Slab;
+
+use super::position::{Position, Start};
+
+/// The fewest messages that a ring keeps room for, whatever is to be replayed: what a subscriber may lag behind.
+pub(super) const LAG_MIN: usize = 64;
+
+/// What a ring may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    /// Most messages that a subscriber that comes back is given again.
+    pub(super) replay: usize,
+    /// Most bytes; the newest message stays however large it is.
+    pub(super) bytes_max: usize,
+}
+
+pub(super) struct Ring<T> {
+    epoch: u64,
+    bounds: Bounds,
+    /// The newest last.
+    entries: VecDeque<Kept<T>>,
+    /// Of the newest message; 0 before the first.
+    head: u64,
+    /// Invariant: the sum of the entries' weights.
+    bytes: usize,
+    /// The weights of all messages ever published.
+    published: u64,
+    /// The offset of the last message that each subscriber read.
+    seats: Slab<u64>,
+    /// No subscriber stands before it. May be that of one that left: found out once it matters.
+    fastest: u64,
+    has_ended: bool,
+}
+
+struct Kept<T> {
+    item: T,
+    weight: usize,
+    /// `published` before it.
+    before: u64,
+}
+
+/// A subscriber's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Seat(pub(super) usize);
+
+/// What a subscriber finds.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Read<T> {
+    Message(T),
+    /// It has everything so far.
+    Waiting,
+    /// What was to come next is no longer there.
+    CutOff,
+    /// It has everything.
+    Ended,
+}
+
+impl<T: Clone> Ring<T> {
+    pub(super) fn new(epoch: u64, bounds: Bounds) -> Self {
+        Self {
+            epoch,
+            bounds,
+            entries: VecDeque::new(),
+            head: 0,
+            bytes: 0,
+            published: 0,
+            seats: Slab::new(),
+            fastest: 0,
+            has_ended: false,
+        }
+    }
+
+    /// The newest message's.
+    pub(super) fn position(&self) -> Position {
+        Position { epoch: self.epoch, offset: self.head }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn newest(&self) -> Option<&T> {
+        self.entries.back().map(|kept| &kept.item)
+    }
+
+    pub(super) fn is_deserted(&self) -> bool {
+        self.seats.is_empty()
+    }
+
+    /// Takes a subscriber in; false: what it saw last is not known any more, and it goes on with the next message.
+    pub(super) fn join(&mut self, start: Start) -> (Seat, bool) {
+        let (cursor, is_known) = match start {
+            Start::Live => (self.head, true),
+            Start::After(position) if self.remembers(position) => (position.offset, true),
+            Start::After(_) | Start::Gone => (self.head, false),
+        };
+        self.fastest = if self.seats.is_empty() { cursor } else { self.fastest.max(cursor) };
+        (Seat(self.seats.insert(cursor)), is_known)
+    }
+
+    /// True where nobody is left.
+    pub(super) fn leave(&mut self, seat: Seat) -> bool {
+        self.seats.try_remove(seat.0);
+        self.seats.is_empty()
+    }
+
+    /// Adds a message, and forgets the oldest ones beyond the bounds. `room`: bytes that there are for this ring.
+    pub(super) fn publish(&mut self, item: T, weight: usize, room: usize) {
+        debug_assert!(!self.has_ended, "nothing follows the end");
+        self.entries.push_back(Kept { item, weight, before: self.published });
+        self.head += 1;
+        self.bytes += weight;
+        self.published += weight as u64;
+        self.trim(room);
+    }
+
+    /// A message has become heavier.
+    pub(super) fn charge(&mut self, offset: u64, weight: usize, room: usize) {
+        if let Some(kept) = self.index(offset).and_then(|index| self.entries.get_mut(index)) {
+            kept.weight += weight;
+            self.bytes += weight;
+            self.trim(room);
+        }
+    }
+
+    /// Nothing follows.
+    pub(super) fn end(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// The next message of a subscriber's.
+    pub(super) fn read(&mut self, seat: Seat) -> Read<T> {
+        let oldest = self.oldest();
+        let Some(cursor) = self.seats.get_mut(seat.0) else { return Read::CutOff };
+        if *cursor == self.head {
+            return if self.has_ended { Read::Ended } else { Read::Waiting };
+        }
+        if *cursor + 1 < oldest {
+            return Read::CutOff;
+        }
+        let Some(kept) = usize::try_from(*cursor + 1 - oldest).ok().and_then(|index| self.entries.get(index)) else {
+            return Read::CutOff;
+        };
+        *cursor += 1;
+        self.fastest = self.fastest.max(*cursor);
+        Read::Message(kept.item.clone())
+    }
+
+    /// Whether the next message, of this weight, may come: where nobody listens, or the fastest has not far to go. The others
+    /// are not waited for.
+    pub(super) fn may_publish(&mut self, weight: usize, room: usize) -> bool {
+        if self.seats.is_empty() || self.is_near(self.fastest, weight, room) {
+            return true;
+        }
+        self.fastest = self.seats.iter().map(|(_, cursor)| *cursor).max().unwrap_or(self.head);
+        self.is_near(self.fastest, weight, room)
+    }
+
+    /// Half of the ring may be unread, in messages and in bytes: the other half is for those behind.
+    fn is_near(&self, cursor: u64, weight: usize, room: usize) -> bool {
+        let unread = self.head - cursor;
+        let before = self.index(cursor + 1).and_then(|index| self.entries.get(index)).map(|kept| kept.before);
+        let unread_bytes = before.map_or(0, |before| self.published - before) + weight as u64;
+        unread == 0
+            || before.is_some()
+                && unread < self.entries_max() as u64 / 2
+                && unread_bytes <= self.bytes_max(room) as u64 / 2
+    }
+
+    fn remembers(&self, Position { epoch, offset }: Position) -> bool {
+        epoch == self.epoch
+            && offset <= self.head
+            && self.head - offset <= self.bounds.replay as u64
+            && offset + 1 >= self.oldest()
+    }
+
+    /// The offset of the oldest message that is there, or of the next one to come.
+    fn oldest(&self) -> u64 {
+        self.head + 1 - self.entries.len() as u64
+    }
+
+    fn index(&self, offset: u64) -> Option<usize> {
+        let index = usize::try_from(offset.checked_sub(self.oldest())?).ok()?;
+        (index < self.entries.len()).then_some(index)
+    }
+
+    fn entries_max(&self) -> usize {
+        self.bounds.replay.max(LAG_MIN)
+    }
+
+    fn bytes_max(&self, room: usize) -> usize {
+        self.bounds.bytes_max.min(room)
+    }
+
+    fn trim(&mut self, room: usize) {
+        let (entries_max, bytes_max) = (self.entries_max(), self.bytes_max(room));
+        while self.entries.len() > entries_max || self.bytes > bytes_max && self.entries.len() > 1 {
+            let Some(oldest) = self.entries.pop_front() else { return };
+            self.bytes -= oldest.weight;
+        }
+    }
+}
