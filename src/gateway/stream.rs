@@ -377,12 +377,12 @@ impl Pump {
             return Poll::Ready(ControlFlow::Break(()));
         }
         if let Err(status) = self.poll_up(cx) {
-            self.fail(status);
+            self.end(Err(&status));
         }
         while self.ended.is_none() && self.written() < COALESCE_BYTES {
             if self.holds_more {
                 if let Err(status) = self.write_messages() {
-                    self.fail(status);
+                    self.end(Err(&status));
                 }
                 continue;
             }
@@ -410,7 +410,12 @@ impl Pump {
                 self.messages.push(data);
                 self.write_messages()
             }
-            Event::Reply(ReplyEvent::End(Ok(_))) => return self.end(self.messages.end().map_err(bad_message)),
+            Event::Reply(ReplyEvent::End(Ok(_))) => {
+                return match self.messages.end().map_err(bad_message) {
+                    Ok(()) => self.end(Ok(())),
+                    Err(status) => self.end(Err(&status)),
+                };
+            }
             Event::Reply(ReplyEvent::End(Err(status))) => Err(status),
             Event::Message(entry) => self.shared(&entry),
             Event::Gap(position) => {
@@ -420,16 +425,11 @@ impl Pump {
             }
         };
         if let Err(status) = moved {
-            self.fail(status);
+            self.end(Err(&status));
         }
     }
 
-    fn fail(&mut self, status: Status) {
-        self.end(Err(status));
-    }
-
-    fn end(&mut self, outcome: Result<(), Status>) {
-        let told = outcome.as_ref().err().map_or(Ok(()), Err);
+    fn end(&mut self, told: Result<(), &Status>) {
         self.behind();
         self.ended = Some(self.encoder.end(told, &self.snapshot.codec, &mut self.out));
         self.record.finish(told);
@@ -488,7 +488,7 @@ impl Pump {
         let Some(idle) = &mut self.idle else { return Poll::Pending };
         if idle.drain.as_mut().poll(cx).is_ready() {
             let status = Status::gateway(Code::Unavailable, "the gateway is going down").with_reason(Reason::Draining);
-            self.fail(status);
+            self.end(Err(&status));
             return Poll::Ready(());
         }
         loop {

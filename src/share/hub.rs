@@ -118,7 +118,7 @@ impl Hub {
             hash_map::Entry::Vacant(place) => {
                 let replay = place.key().0.settings.replay;
                 let bounds = Bounds { replay, bytes_max: self.0.topic_bytes_max };
-                let topic = Topic::new(place.key().clone(), epochs.next(), bounds, self.0.memory.clone());
+                let topic = Topic::new(place.key().clone(), epochs.draw(), bounds, self.0.memory.clone());
                 (place.insert(Arc::new(topic)).clone(), true)
             }
         };
@@ -149,7 +149,7 @@ impl Hub {
 
     /// A random number.
     pub(super) fn random(&self) -> u64 {
-        self.lock().epochs.next()
+        self.lock().epochs.draw()
     }
 
     fn lock(&self) -> MutexGuard<'_, Topics> {

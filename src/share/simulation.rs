@@ -44,8 +44,8 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let replay = 1 + (random.next() % 200) as usize;
-        let bounds = Bounds { replay, bytes_max: 200 + (random.next() % 8000) as usize };
+        let replay = 1 + (random.draw() % 200) as usize;
+        let bounds = Bounds { replay, bytes_max: 200 + (random.draw() % 8000) as usize };
         let mut world = Self {
             ring: Ring::new(0, bounds),
             random,
@@ -64,7 +64,7 @@ impl World {
 
     /// The stream failed for good: the next one has an epoch of its own.
     fn renew(&mut self) {
-        self.epoch = self.random.next();
+        self.epoch = self.random.draw();
         self.ring = Ring::new(self.epoch, self.bounds);
         (self.published, self.ended) = (0, false);
         self.weights.clear();
@@ -72,7 +72,7 @@ impl World {
     }
 
     fn below(&mut self, max: u64) -> u64 {
-        self.random.next() % max.max(1)
+        self.random.draw() % max.max(1)
     }
 
     fn step(&mut self) {
@@ -232,19 +232,19 @@ fn a_lone_subscriber_is_never_cut_off() {
     for seed in 0..200 {
         let mut random = Random::new(seed);
         let bounds =
-            Bounds { replay: 1 + (random.next() % 300) as usize, bytes_max: 1 + (random.next() % 5000) as usize };
+            Bounds { replay: 1 + (random.draw() % 300) as usize, bytes_max: 1 + (random.draw() % 5000) as usize };
         let mut ring = Ring::new(1, bounds);
         let (seat, _) = ring.join(Start::Live);
         let (mut published, mut seen) = (0, 0);
         while seen < 2000 {
-            let weight = 1 + (random.next() % 100) as usize;
-            if !random.next().is_multiple_of(4) && ring.may_publish(weight, usize::MAX) {
+            let weight = 1 + (random.draw() % 100) as usize;
+            if !random.draw().is_multiple_of(4) && ring.may_publish(weight, usize::MAX) {
                 published += 1;
                 ring.publish(published, weight, usize::MAX);
             } else if let Read::Message(offset) = ring.read(seat) {
                 seen += 1;
                 assert_eq!(offset, seen, "seed {seed}");
-                ring.charge(offset, (random.next() % 200) as usize, usize::MAX);
+                ring.charge(offset, (random.draw() % 200) as usize, usize::MAX);
             } else {
                 assert_eq!(seen, published, "seed {seed}");
             }

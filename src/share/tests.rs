@@ -132,13 +132,13 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::with(Limits::default())
+        Self::with(&Limits::default())
     }
 
-    fn with(limits: Limits) -> Self {
+    fn with(limits: &Limits) -> Self {
         Self {
             fake: Fake::default(),
-            hub: Hub::new(&limits, 7),
+            hub: Hub::new(limits, 7),
             telemetry: Telemetry::to(Box::new(std::io::sink()), 1, false),
             settings: config::Share::default(),
             resumes: false,
@@ -456,7 +456,7 @@ async fn deadlines_are_each_calls_own() {
 #[tokio::test(start_paused = true)]
 async fn there_are_only_so_many_streams_and_so_many_bytes() {
     let limits = Limits { share_topics_max: 2, ..Limits::default() };
-    let bench = Bench::with(limits);
+    let bench = Bench::with(&limits);
     let mut kept = [bench.open("a"), bench.open("b"), bench.open("a")];
     for call in &mut kept {
         assert_eq!(next(call).await, "-");
@@ -465,7 +465,7 @@ async fn there_are_only_so_many_streams_and_so_many_bytes() {
     assert_eq!(next(&mut bench.open("c")).await, text);
 
     let limits = Limits { share_bytes_max: 100_000, share_topic_bytes_max: 60_000, ..Limits::default() };
-    let bench = Bench::with(limits);
+    let bench = Bench::with(&limits);
     let mut calls: Vec<_> = ["a", "b", "c"].iter().map(|request| bench.open(request)).collect();
     for call in &mut calls {
         assert_eq!(next(call).await, "-");

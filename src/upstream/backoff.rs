@@ -28,7 +28,7 @@ impl Random {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -58,7 +58,7 @@ mod tests {
     fn the_same_seed_gives_the_same_waits() {
         let draw = |seed| {
             let mut random = Random::new(seed);
-            [delay(3, random.next()), delay(3, random.next())]
+            [delay(3, random.draw()), delay(3, random.draw())]
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));

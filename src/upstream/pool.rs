@@ -65,7 +65,7 @@ impl Shared {
     pub(super) fn new(cluster: Arc<Cluster>) -> Arc<Self> {
         let mut random = Random::new(cluster.next_seed());
         let stations: Vec<_> = cluster.endpoints.iter().map(|_| Station::default()).collect();
-        let turn = (random.next() % stations.len().max(1) as u64) as usize;
+        let turn = (random.draw() % stations.len().max(1) as u64) as usize;
         Arc::new_cyclic(|me| Self {
             cluster,
             line: Arc::default(),
@@ -213,7 +213,7 @@ impl Shared {
         let station = &mut stations[index];
         station.connecting = false;
         station.failures = station.failures.saturating_add(1);
-        let delay = backoff::delay(station.failures, random.next());
+        let delay = backoff::delay(station.failures, random.draw());
         station.retry_at = Some(Instant::now() + delay);
         tracing::warn!(
             upstream = self.cluster.name,
