@@ -20,8 +20,8 @@ use crate::{
         websocket::{Kind, open_frame},
     },
     gateway::{
+        destination::{Download, Upload},
         line::Line,
-        mirror::{Download, Upload},
         record::Record,
         request::{Call, Opened},
         sealing::Sealing,
