@@ -1,4 +1,4 @@
-//! The admin server: liveness, readiness, metrics; on a thread of its own, so that busy workers do not make it slow.
+//! The admin server: liveness, readiness, metrics, and the command to drain; on a thread of its own, so that busy workers do not make it slow.
 //!
 //! Knows what it shows only through closures.
 
@@ -6,16 +6,18 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, thread, time::Dur
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::{server::conn::http1, service::service_fn};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::timeout,
 };
 
-use crate::drain::Drain;
+use crate::drain::{Drain, Shed};
 
 /// What the admin server shows.
 #[derive(Clone)]
@@ -85,9 +87,14 @@ async fn accept(socket: TcpListener, admin: Admin, drain: &Drain) {
 }
 
 async fn serve(tcp: TcpStream, admin: Admin, drain: Drain) {
-    let service = service_fn(|request: Request<_>| {
-        let response = answer(request.method(), request.uri().path(), &admin, &drain);
-        async { Ok::<_, Infallible>(response) }
+    let service = service_fn(|request: Request<Incoming>| {
+        let (admin, drain) = (&admin, &drain);
+        async move {
+            Ok::<_, Infallible>(match request.uri().path() {
+                DRAIN => command(request, drain).await,
+                path => answer(request.method(), path, admin, drain),
+            })
+        }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_header_size(HEADER_BYTES_MAX);
@@ -101,17 +108,64 @@ fn answer(method: &Method, path: &str, admin: &Admin, drain: &Drain) -> Response
         return text(StatusCode::NOT_FOUND, "there is no such page; / lists them\n");
     }
     if method != Method::GET && method != Method::HEAD {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+        return not_allowed("GET, HEAD", "only GET and HEAD\n");
     }
     match path {
         "/livez" => text(StatusCode::OK, "ok"),
-        "/readyz" => readyz((admin.ready)(), drain.is_draining()),
+        "/readyz" => readyz((admin.ready)(), drain.is_announced()),
         "/metrics" => metrics((admin.metrics)()),
         "/schemas" => response(StatusCode::OK, "application/json", (admin.schemas)()),
         _ => text(StatusCode::OK, INDEX),
     }
+}
+
+/// What of the gateway is to drain.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DrainRequest {
+    /// This share, 0 to 1, of the connections in use; none: the whole process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub share: Option<f64>,
+}
+
+/// `POST /drain`.
+async fn command(request: Request<Incoming>, drain: &Drain) -> Response<Full<Bytes>> {
+    if request.method() != Method::POST {
+        return not_allowed("POST", "only POST\n");
+    }
+    if request.headers().contains_key(header::ORIGIN) {
+        // A browser on this machine may be anybody's (RFC 6454 §7.3: it names the page with every POST).
+        return text(StatusCode::FORBIDDEN, "no page may ask for this\n");
+    }
+    let body = timeout(HEADER_TIMEOUT, Limited::new(request.into_body(), COMMAND_BYTES_MAX).collect());
+    let Ok(Ok(body)) = body.await else {
+        return text(StatusCode::BAD_REQUEST, "the body is too long, or did not come\n");
+    };
+    let body = body.to_bytes();
+    let asked = if body.is_empty() { Ok(DrainRequest::default()) } else { serde_json::from_slice(&body) };
+    let told = match asked {
+        Ok(DrainRequest { share: None }) => {
+            drain.ask();
+            json!({ "draining": true })
+        }
+        Ok(DrainRequest { share: Some(share) }) if share > 0.0 && share <= 1.0 => {
+            let Shed { asked, in_use } = drain.shed(share);
+            tracing::info!(share, asked, in_use, "connections are asked to leave, the oldest first");
+            json!({ "asked": asked, "in_use": in_use })
+        }
+        Ok(_) => return text(StatusCode::BAD_REQUEST, "share: above 0 and at most 1\n"),
+        Err(error) => {
+            let text = format!("the body is not {{}} or {{\"share\": 0.2}}: {error}\n");
+            return response(StatusCode::BAD_REQUEST, TEXT, text);
+        }
+    };
+    response(StatusCode::OK, "application/json", told.to_string())
+}
+
+fn not_allowed(allowed: &'static str, what: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, what);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 fn readyz(mut readiness: Readiness, draining: bool) -> Response<Full<Bytes>> {
@@ -133,7 +187,7 @@ fn metrics(exposition: String) -> Response<Full<Bytes>> {
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
-    response(status, "text/plain; charset=utf-8", body)
+    response(status, TEXT, body)
 }
 
 fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
@@ -153,10 +207,18 @@ Tidegate admin
 /readyz   ok while calls can be answered, else what is in the way
 /schemas  what is known of every upstream's schema
 /metrics  every metric, in the text format of OpenMetrics
+
+POST /drain                  the process ends when its calls have
+POST /drain {\"share\": 0.2}   a fifth of the connections in use is asked to leave
 ";
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The path of the only command.
+pub const DRAIN: &str = "/drain";
+const COMMAND_BYTES_MAX: usize = 1 << 10;
 
 /// Probes and scrapers are few; more wait in the system's backlog.
 const CONNECTIONS_MAX: usize = 64;
@@ -171,11 +233,18 @@ mod tests {
         net::TcpStream,
     };
 
+    use futures_util::FutureExt;
+
     use super::*;
+    use crate::drain::Connection;
 
     fn get(address: SocketAddr, request_line: &str) -> String {
+        ask(address, request_line, "", "")
+    }
+
+    fn ask(address: SocketAddr, request_line: &str, headers: &str, body: &str) -> String {
         let mut tcp = TcpStream::connect(address).unwrap();
-        write!(tcp, "{request_line} HTTP/1.1\r\nhost: admin\r\nconnection: close\r\n\r\n").unwrap();
+        write!(tcp, "{request_line} HTTP/1.1\r\nhost: admin\r\n{headers}connection: close\r\n\r\n{body}").unwrap();
         let mut answer = String::new();
         tcp.read_to_string(&mut answer).unwrap();
         answer
@@ -216,6 +285,34 @@ mod tests {
             assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{request}: {answer}");
             assert!(answer.contains(part), "{request}: {answer}");
         }
+    }
+
+    #[test]
+    fn the_command_to_drain_is_for_programs_and_says_what_it_did() {
+        let (address, drain) = start(ready(), "");
+        let registry = drain.registry();
+        let connections: Vec<_> = (0..5).map(|_| registry.enter()).collect();
+        let _busy: Vec<_> = connections.iter().map(Connection::begin_request).collect();
+        for (headers, body, status, part) in [
+            ("", r#"{"share":0.4}"#, "200 OK", r#"{"asked":2,"in_use":5}"#),
+            ("", r#"{"share":0}"#, "400 Bad Request", "above 0 and at most 1"),
+            ("", r#"{"share":1.1}"#, "400 Bad Request", "above 0 and at most 1"),
+            ("", r#"{"share":"20%"}"#, "400 Bad Request", "the body is not"),
+            ("", r#"{"shares":0.2}"#, "400 Bad Request", "unknown field `shares`"),
+            ("", &" ".repeat(2 * COMMAND_BYTES_MAX), "400 Bad Request", "too long"),
+            ("origin: http://localhost\r\n", "", "403 Forbidden", "no page"),
+        ] {
+            let length = body.len();
+            let answer = ask(address, "POST /drain", &format!("{headers}content-length: {length}\r\n"), body);
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{body}: {answer}");
+            assert!(answer.contains(part), "{body}: {answer}");
+        }
+        let asked = drain.clone();
+        let is_asked = || asked.asked().now_or_never().is_some();
+        assert!(get(address, "GET /drain").contains("allow: POST\r\n"));
+        assert!(!is_asked(), "by nothing so far");
+        assert!(ask(address, "POST /drain", "", "").ends_with(r#"{"draining":true}"#));
+        assert!(is_asked());
     }
 
     #[test]

@@ -45,6 +45,10 @@ pub struct Limits {
     pub share_topic_bytes_max: usize,
     /// The same of all shared streams in the process.
     pub share_bytes_max: usize,
+    /// How long a graceful stop tells balancers to send nobody new before it begins.
+    pub drain_delay: Duration,
+    /// Longest time over which connections are told to leave, a few at a time, when the process stops or sheds some.
+    pub drain_window: Duration,
     /// How long a graceful stop waits for calls in flight.
     pub drain_timeout: Duration,
 }
@@ -71,6 +75,8 @@ impl Default for Limits {
             share_topics_max: 10_000,
             share_topic_bytes_max: 8 << 20,
             share_bytes_max: 256 << 20,
+            drain_delay: Duration::ZERO,
+            drain_window: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),
         }
     }

@@ -119,7 +119,7 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
     control.block_on(keeper.first_round(FIRST_ROUND));
 
     let urls = say_addresses(&server, settings, &report, &telemetry, &drain)?;
-    server::on_signals(drain.clone()).map_err(BootError::run)?;
+    server::on_signals(drain.clone(), settings.limits.drain_delay).map_err(BootError::run)?;
     thread::Builder::new()
         .name("schemas".to_owned())
         .spawn(move || control.block_on(keeper.run()))

@@ -1,7 +1,8 @@
-//! The commands of the binary: serve, demo, check, routes, explain, openapi.
+//! The commands of the binary: serve, demo, check, routes, explain, openapi, drain.
 
 mod boot;
 mod demo;
+mod drain;
 mod explain;
 mod listener;
 mod openapi;
@@ -47,6 +48,8 @@ enum Command {
     Explain(explain::Explain),
     /// Print the OpenAPI 3.1 document of what is served.
     Openapi(openapi::OpenApi),
+    /// Have a running gateway give up its connections, all or a share of them.
+    Drain(drain::DrainArgs),
 }
 
 #[derive(Debug, Args)]
@@ -99,6 +102,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Routes(routes) => routes.run().map(done),
         Command::Explain(explain) => explain.run(),
         Command::Openapi(openapi) => openapi.run().map(done),
+        Command::Drain(drain) => drain.run().map(done),
     };
     match outcome {
         Ok(code) => code,

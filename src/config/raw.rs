@@ -513,6 +513,11 @@ limits! {
     share_topic_bytes_max: Size,
     /// The same of all shared streams in the process together.
     share_bytes_max: Size,
+    /// How long a stop tells balancers (`/readyz`, `grpc.health.v1`) to send nobody new before it begins.
+    drain_delay: Span,
+    /// Longest time over which connections are told to leave, a few at a time, at a stop or by `tidegate drain --share`. Those
+    /// that are few need less: 10 ms each.
+    drain_window: Span,
     /// How long a graceful stop waits for calls in flight.
     drain_timeout: Period,
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use http::HeaderValue;
 
-use crate::config::Cidr;
+use crate::{config::Cidr, drain::Connection};
 
 /// The other end of a connection. The server puts one `Arc<Peer>` into the extensions of every request.
 #[derive(Clone, Debug)]
@@ -20,13 +20,23 @@ pub struct Peer {
     pub trusted_proxies: Arc<[Cidr]>,
     /// The server name of the TLS handshake (RFC 6066 §3), lower case.
     pub sni: Option<Box<str>>,
+    /// How the connection is told to end.
+    pub connection: Arc<Connection>,
 }
 
 impl Peer {
     /// Where no server put one: a gateway mounted in somebody's own.
     pub fn unknown() -> Self {
         let local = SocketAddr::from(([0, 0, 0, 0], 0));
-        Self { remote: None, remote_text: None, local, tls: false, trusted_proxies: Arc::new([]), sni: None }
+        Self {
+            remote: None,
+            remote_text: None,
+            local,
+            tls: false,
+            trusted_proxies: Arc::new([]),
+            sni: None,
+            connection: Arc::new(Connection::alone()),
+        }
     }
 
     /// The text of an address.

@@ -33,6 +33,7 @@ use crate::{
     codec::OutputError,
     coding::Deflater,
     dialect::{BodyKind, End, ReplyEncoder, VARY},
+    drain::going_away,
     edge::response_status,
     limits::COALESCE_BYTES,
     share::{self, Entry, Format, Position, Start},
@@ -182,7 +183,7 @@ struct Idle {
     every: Duration,
     /// When something was written last.
     wrote: Instant,
-    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    leaving: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Pump {
@@ -192,7 +193,7 @@ impl Pump {
             heartbeat: Box::pin(sleep(call.snapshot.limits.sse_heartbeat)),
             every: call.snapshot.limits.sse_heartbeat,
             wrote: Instant::now(),
-            drain: Box::pin(call.worker.drain.begun_owned()),
+            leaving: Box::pin(call.peer.connection.leaving()),
         });
         let is_shared = matches!(replies, Download::Shared(_));
         let format = encoder.format(call.snapshot.generation, route.index).filter(|_| is_shared);
@@ -483,12 +484,11 @@ impl Pump {
         Ok(())
     }
 
-    /// Nothing is ready: a heartbeat where one is due, the end where the gateway goes down.
+    /// Nothing is ready: a heartbeat where one is due, the end where the connection is to leave.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(idle) = &mut self.idle else { return Poll::Pending };
-        if idle.drain.as_mut().poll(cx).is_ready() {
-            let status = Status::gateway(Code::Unavailable, "the gateway is going down").with_reason(Reason::Draining);
-            self.end(Err(&status));
+        if idle.leaving.as_mut().poll(cx).is_ready() {
+            self.end(Err(&going_away()));
             return Poll::Ready(());
         }
         loop {

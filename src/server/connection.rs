@@ -17,13 +17,12 @@ use super::{
     Options,
     accept::Accepted,
     connections::{Connections, Ticket},
-    control::{Control, Registry},
     http2::{self, Http2},
     protocol::{self, Protocol},
     service::{Handler, PerConnection},
 };
 use crate::{
-    drain::Drain,
+    drain::{Connection, Drain, Registry},
     edge::Peer,
     limits::Limits,
     listener::{Opened, Stream},
@@ -45,7 +44,7 @@ impl Shared {
             http1: http1(&options.limits),
             http2: http2::builder(options),
             limits: options.limits.clone(),
-            registry: Arc::default(),
+            registry: drain.registry(),
             connections,
             drain,
         }
@@ -69,18 +68,17 @@ pub(super) async fn serve<H: Handler>(shared: Arc<Shared>, accepted: Accepted<Tc
             return tracing::debug!(%remote, %error, "a connection ended before its first request");
         }
     };
-    let registered = shared.registry.enter();
+    let connection = peer.connection.clone();
     if shared.drain.is_draining() {
-        registered.control.close();
+        connection.leave();
     }
-    let control = &registered.control;
-    let service = PerConnection { handler, peer: Arc::new(peer), control: control.clone() };
+    let service = PerConnection { handler, peer: Arc::new(peer) };
     let served: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
         Protocol::Http1 => {
-            let connection = shared.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
-            drive(connection, control).await.map_err(Into::into)
+            let http1 = shared.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
+            drive(http1, &connection).await.map_err(Into::into)
         }
-        Protocol::Http2 => serve_http2(&shared.http2, stream, service, control).await,
+        Protocol::Http2 => serve_http2(&shared.http2, stream, service, &connection).await,
     };
     if let Err(error) = served {
         tracing::debug!(%remote, error = &*error, "a connection broke");
@@ -91,15 +89,15 @@ async fn serve_http2<H: Handler>(
     builder: &h2::server::Builder,
     stream: Stream<Ticket>,
     service: PerConnection<H>,
-    control: &Control,
+    connection: &Connection,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let connection = tokio::select! {
+    let http2 = tokio::select! {
         biased;
         opened = Http2::open(builder, stream, service) => opened?,
         // The client does not even read our settings.
-        () = poll_fn(|cx| if control.poll_closing(cx) { Poll::Ready(()) } else { Poll::Pending }) => return Ok(()),
+        () = poll_fn(|cx| if connection.poll_closing(cx) { Poll::Ready(()) } else { Poll::Pending }) => return Ok(()),
     };
-    Ok(drive(connection, control).await?)
+    Ok(drive(http2, connection).await?)
 }
 
 /// From an accepted socket to a connection whose protocol is known. None: the client left without a word.
@@ -112,7 +110,15 @@ async fn open(shared: &Shared, accepted: Accepted<TcpStream>) -> io::Result<Opti
     };
     let Opened { stream, tls, sni, .. } = opened;
     let remote_text = Peer::text_of(remote);
-    let peer = Peer { remote: Some(remote), remote_text, local, tls, trusted_proxies: gate.trusted_proxies(), sni };
+    let peer = Peer {
+        remote: Some(remote),
+        remote_text,
+        local,
+        tls,
+        trusted_proxies: gate.trusted_proxies(),
+        sni,
+        connection: Arc::new(shared.registry.enter()),
+    };
     Ok(Some((stream, protocol, peer)))
 }
 
@@ -132,23 +138,23 @@ impl<H: Handler> Graceful for http1::UpgradeableConnection<TokioIo<Stream<Ticket
     }
 }
 
-async fn drive<G: Graceful>(connection: G, control: &Control) -> Result<(), G::Error> {
-    let mut connection = pin!(connection);
+async fn drive<G: Graceful>(graceful: G, connection: &Connection) -> Result<(), G::Error> {
+    let mut graceful = pin!(graceful);
     let mut told = false;
     poll_fn(|cx| {
-        if !told && control.is_busy() && control.poll_closing(cx) {
+        if !told && connection.is_busy() && connection.poll_closing(cx) {
             // The answer in flight can still say that it is the last.
             told = true;
-            connection.as_mut().end_gracefully();
+            graceful.as_mut().end_gracefully();
         }
         // First what has arrived: a request that was sent before the drain began is answered still.
-        let polled = connection.as_mut().poll(cx);
-        if polled.is_ready() || told || !control.poll_closing(cx) {
+        let polled = graceful.as_mut().poll(cx);
+        if polled.is_ready() || told || !connection.poll_closing(cx) {
             return polled;
         }
         told = true;
-        connection.as_mut().end_gracefully();
-        connection.as_mut().poll(cx)
+        graceful.as_mut().end_gracefully();
+        graceful.as_mut().poll(cx)
     })
     .await
 }

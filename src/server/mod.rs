@@ -6,7 +6,6 @@ mod accept;
 mod body;
 mod connection;
 mod connections;
-mod control;
 mod date;
 mod http2;
 mod protocol;

@@ -15,11 +15,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
 
-use super::{
-    RequestBody,
-    control::{Busy, Control},
-};
-use crate::edge::Peer;
+use super::RequestBody;
+use crate::{drain::Busy, edge::Peer};
 
 /// Answers requests; each worker has one of its own. Failures are answers too.
 pub trait Handler: Clone + Send + 'static {
@@ -48,12 +45,11 @@ where
 pub(super) struct PerConnection<H> {
     pub(super) handler: H,
     pub(super) peer: Arc<Peer>,
-    pub(super) control: Arc<Control>,
 }
 
 impl<H: Handler> PerConnection<H> {
     pub(super) fn answer(&self, request: Request<RequestBody>) -> Answer<H::Answer> {
-        let busy = self.control.begin_request();
+        let busy = self.peer.connection.begin_request();
         Answer { inner: self.handler.answer(&self.peer, request), busy: Some(busy) }
     }
 }

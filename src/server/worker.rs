@@ -57,7 +57,10 @@ impl Worker {
                 tokio::spawn(connection::serve(shared.clone(), accepted, handler.clone()));
             };
             let work = async {
-                tokio::join!(take_in(intake, serve), shared.registry.tend(&self.drain, self.options.idle_timeout));
+                tokio::join!(take_in(intake, serve), {
+                    let Options { idle_timeout, ref limits } = self.options;
+                    shared.registry.tend(&self.drain, idle_timeout, limits.drain_window)
+                });
                 std::future::pending::<()>().await;
             };
             tokio::select! {

@@ -10,8 +10,8 @@ use tokio::time::{Instant, sleep_until};
 use super::{Resume, hub::Hub, topic::Topic};
 use crate::{
     call::{CallHead, Replies, ReplyEvent, Requests, Transport},
-    drain::Drain,
-    status::{Code, Reason, Status},
+    drain::{Drain, going_away},
+    status::{Code, Status},
     telemetry::{Recorder, SharedStream},
     upstream::{bad_message, delay},
     wire::{Messages, metadata},
@@ -46,7 +46,7 @@ impl<T: Transport + Send + Sync + 'static> Pump<T> {
         let end = tokio::select! {
             end = self.feed() => end,
             // Nobody is there to be told.
-            () = self.deserted() => Err(gone()),
+            () = self.deserted() => Err(going_away()),
         };
         ending.hub.remove(&ending.topic);
         ending.topic.end(match end {
@@ -172,10 +172,6 @@ struct EndOnDrop {
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
         self.hub.remove(&self.topic);
-        self.topic.end(Err(gone()));
+        self.topic.end(Err(going_away()));
     }
-}
-
-fn gone() -> Status {
-    Status::gateway(Code::Unavailable, "the gateway is going down").with_reason(Reason::Draining)
 }

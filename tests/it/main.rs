@@ -21,6 +21,7 @@ mod compression_matrix;
 mod config_errors;
 mod connect;
 mod dialects;
+mod drain;
 mod encodings;
 mod forms;
 mod grpc;

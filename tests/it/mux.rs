@@ -428,7 +428,7 @@ async fn a_gateway_that_goes_down_lets_calls_finish_and_begins_none() {
     client.send(json!({ "id": 1, "message": { "text": "a" } })).await;
     client.message(1).await;
     gateway.process.signal("TERM");
-    let away = json!({ "go_away": { "reason": "the gateway restarts" } });
+    let away = json!({ "go_away": { "reason": "the gateway gives this connection up: come back on another" } });
     assert_eq!(client.any().await, away);
     assert_eq!(idle.any().await, away);
     assert_eq!(idle.closed().await.0, 1012);

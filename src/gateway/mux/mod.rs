@@ -40,6 +40,7 @@ use crate::{
         mux::{Form, Frame, FrameError, Ledger, Open, Opened, Taken, write_go_away, write_pong, write_status},
         websocket::{Close, Handshake, Incoming, Message, Subprotocol, code},
     },
+    drain::{GOING_AWAY, going_away},
     edge::{Client, OriginCheck, Peer, REQUEST_ID, REQUEST_TIMEOUT, TIMEOUTS},
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
@@ -81,7 +82,7 @@ pub(super) fn serve<B: RequestBody>(
         rides: HashMap::new(),
         bells: Bells::default(),
         queue: VecDeque::new(),
-        drain: Box::pin(call.worker.drain.begun_owned()),
+        leaving: Box::pin(call.peer.connection.leaving()),
         state: State::Open,
     };
     carrier.carry(call, mux);
@@ -118,7 +119,7 @@ struct Mux {
     bells: Bells,
     /// Those who have something to do, in turn.
     queue: VecDeque<u32>,
-    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    leaving: Pin<Box<WaitForCancellationFutureOwned>>,
     state: State,
 }
 
@@ -323,11 +324,11 @@ impl Mux {
     }
 
     /// Tells the client to go elsewhere, and lets it when nothing is open any more.
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> bool {
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> bool {
         match self.state {
-            State::Open if self.drain.as_mut().poll(cx).is_ready() => {
+            State::Open if self.leaving.as_mut().poll(cx).is_ready() => {
                 self.state = State::GoingAway;
-                frame(&mut self.line, self.form, |out| write_go_away(self.form, "the gateway restarts", out));
+                frame(&mut self.line, self.form, |out| write_go_away(self.form, GOING_AWAY, out));
                 true
             }
             State::GoingAway if self.rides.is_empty() => {
@@ -339,17 +340,13 @@ impl Mux {
     }
 }
 
-fn going_away() -> Status {
-    Status::gateway(Code::Unavailable, "the gateway restarts").with_reason(Reason::Draining)
-}
-
 impl Rider for Mux {
     fn line(&mut self) -> &mut Line {
         &mut self.line
     }
 
     fn poll_move(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = self.poll_drain(cx);
+        let mut moved = self.poll_leaving(cx);
         self.bells.listen(cx.waker());
         self.bells.collect(&mut self.queue);
         while self.line.out.len() < COALESCE_BYTES && !self.queue.is_empty() {

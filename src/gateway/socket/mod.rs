@@ -33,8 +33,9 @@ use crate::{
         output_settings,
         websocket::{Close, Handshake, Incoming, Kind, Subprotocol},
     },
+    drain::going_away,
     limits::COALESCE_BYTES,
-    status::{Code, Reason, Status},
+    status::Status,
     wire::Messages,
 };
 
@@ -106,7 +107,7 @@ struct Socket {
     messages: Messages,
     /// Whole messages may have arrived that are not written yet.
     holds_more: bool,
-    drain: Pin<Box<WaitForCancellationFutureOwned>>,
+    leaving: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 impl Socket {
@@ -150,7 +151,7 @@ impl Socket {
             half_closed: false,
             messages: Messages::new(limits.reply_message_bytes_max),
             holds_more: false,
-            drain: Box::pin(call.worker.drain.begun_owned()),
+            leaving: Box::pin(call.peer.connection.leaving()),
         })
     }
 
@@ -162,11 +163,11 @@ impl Socket {
         }
     }
 
-    fn poll_drain(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.drain.as_mut().poll(cx).is_pending() {
+    fn poll_leaving(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.leaving.as_mut().poll(cx).is_pending() {
             return false;
         }
-        self.end(Err(&Status::gateway(Code::Unavailable, "the gateway restarts").with_reason(Reason::Draining)));
+        self.end(Err(&going_away()));
         true
     }
 
@@ -254,7 +255,7 @@ impl Rider for Socket {
 
     fn poll_move(&mut self, cx: &mut Context<'_>) -> bool {
         let is_open = self.replies.is_some() || self.head.is_some() || self.opening.is_some();
-        let mut moved = is_open && self.poll_drain(cx);
+        let mut moved = is_open && self.poll_leaving(cx);
         moved |= self.poll_opening(cx);
         moved |= self.poll_requests(cx);
         moved |= self.poll_replies(cx);

@@ -127,14 +127,23 @@ fn a_worker_that_cannot_be_made_ends_the_server() {
     assert_eq!(made.unwrap_err().to_string(), "worker 1 ended in a panic");
 }
 
+/// One test: a signal goes to the whole process, and after a drain was asked for it would be the second.
 #[tokio::test]
-async fn a_termination_signal_begins_the_drain() {
+async fn a_termination_signal_begins_the_drain_and_so_does_who_asks_after_it_was_announced_for_a_while() {
     let drain = Drain::new();
-    on_signals(drain.clone()).unwrap();
-    assert!(!drain.is_draining());
+    on_signals(drain.clone(), Duration::from_millis(1)).unwrap();
+    assert!(!drain.is_announced());
     let sent = std::process::Command::new("kill").args(["-TERM", &std::process::id().to_string()]).status().unwrap();
     assert!(sent.success());
     drain.begun().await;
+    assert!(drain.is_announced());
+
+    let drain = Drain::new();
+    let announced = drain.announced_owned();
+    on_signals(drain.clone(), Duration::from_secs(3600)).unwrap();
+    drain.ask();
+    announced.await;
+    assert!(!drain.is_draining(), "too early");
 }
 
 /// Ends when connections are refused: the listener is closed.

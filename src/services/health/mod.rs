@@ -63,7 +63,7 @@ impl Health for Checks {
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let found = WatchStream::new(self.board.look_at(&request.get_ref().service)?).filter_map(future::ready);
         let last = stream::once(future::ready(ServingStatus::NotServing));
-        let statuses = found.take_until(self.drain.begun_owned()).chain(last);
+        let statuses = found.take_until(self.drain.announced_owned()).chain(last);
         Ok(Response::new(statuses.map(|status| Ok(response(status))).into_stream().boxed()))
     }
 }
@@ -74,7 +74,7 @@ impl Checks {
         let status = found.wait_for(Option::is_some).await.ok().and_then(|status| *status);
         match status.unwrap_or(ServingStatus::NotServing) {
             ServingStatus::ServiceUnknown => Err(Status::not_found("nothing here serves a service of this name")),
-            _ if self.drain.is_draining() => Ok(ServingStatus::NotServing),
+            _ if self.drain.is_announced() => Ok(ServingStatus::NotServing),
             status => Ok(status),
         }
     }
