@@ -255,6 +255,9 @@ pub(super) struct RawRoute {
     /// Accept `?access_token=` as a bearer token, for EventSource and WebSocket in browsers. It is never logged.
     #[serde(default)]
     pub(super) query_token: bool,
+    /// What becomes of a stream when the bearer token that it was opened with expires.
+    #[serde(default)]
+    pub(super) token_expiry: RawTokenExpiry,
     /// Compress streams too, each piece so that the client can read it at once. A compressor holds up to
     /// 300 KiB for as long as its stream lasts, and works at zstd's level 1 and brotli's quality 3 at most.
     #[serde(default)]
@@ -335,6 +338,16 @@ pub(super) struct RawMirror {
     /// How many of a hundred calls are copied.
     #[serde(default = "every_call")]
     pub(super) percent: Text<Percent>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawTokenExpiry {
+    /// It ends with UNAUTHENTICATED at the time that the claim `exp` of a JSON Web Token says. Other tokens say none.
+    #[default]
+    End,
+    /// It goes on.
+    Ignore,
 }
 
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, JsonSchema)]

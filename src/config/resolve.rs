@@ -313,6 +313,7 @@ impl From<RawRoute> for RouteRule {
             unknown_fields: raw.unknown_fields.into(),
             cache_control: raw.cache_control.map(|value| value.0.0),
             query_token: raw.query_token,
+            token_expiry: raw.token_expiry.into(),
             compress_streams: raw.compress_streams,
             sse: raw.sse.into(),
             share: raw.share.map(|share| Arc::new(share.into())),
@@ -334,6 +335,7 @@ impl From<&RouteRule> for RawRoute {
             unknown_fields,
             cache_control,
             query_token,
+            token_expiry,
             compress_streams,
             sse,
             share,
@@ -360,6 +362,7 @@ impl From<&RouteRule> for RawRoute {
             unknown_fields: (*unknown_fields).into(),
             cache_control: cache_control.clone().map(|value| Text(FieldValue(value))),
             query_token: *query_token,
+            token_expiry: (*token_expiry).into(),
             compress_streams: *compress_streams,
             sse: sse.into(),
             share: share.as_deref().map(Into::into),
@@ -443,6 +446,24 @@ impl From<OutputSettings> for RawOutput {
     fn from(output: OutputSettings) -> Self {
         let OutputSettings { defaults, enum_numbers, proto_names, int64_numbers, pretty } = output;
         Self { defaults, enum_numbers, proto_names, int64_numbers, pretty }
+    }
+}
+
+impl From<RawTokenExpiry> for TokenExpiry {
+    fn from(raw: RawTokenExpiry) -> Self {
+        match raw {
+            RawTokenExpiry::End => Self::End,
+            RawTokenExpiry::Ignore => Self::Ignore,
+        }
+    }
+}
+
+impl From<TokenExpiry> for RawTokenExpiry {
+    fn from(expiry: TokenExpiry) -> Self {
+        match expiry {
+            TokenExpiry::End => Self::End,
+            TokenExpiry::Ignore => Self::Ignore,
+        }
     }
 }
 

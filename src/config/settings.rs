@@ -189,11 +189,20 @@ pub struct RoutePolicy {
     pub cache_control: Option<HeaderValue>,
     /// `?access_token=` is accepted as a bearer token and never logged.
     pub query_token: bool,
+    pub token_expiry: TokenExpiry,
     /// Streams are compressed too, with a flush after each piece.
     pub compress_streams: bool,
     pub sse: EventStream,
     /// Identical calls share a stream; none: each has its own.
     pub share: Option<Arc<Share>>,
+}
+
+/// What becomes of a stream when the bearer token that it was opened with expires.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TokenExpiry {
+    #[default]
+    End,
+    Ignore,
 }
 
 /// Which calls share an upstream stream, and what is kept of it.

@@ -4,6 +4,7 @@
 mod client;
 mod condition;
 mod cors;
+mod credentials;
 mod deadline;
 mod headers;
 mod peer;
@@ -15,6 +16,7 @@ mod warning;
 pub use client::Client;
 pub use condition::Condition;
 pub use cors::{Cors, OriginCheck, is_unasked};
+pub use credentials::expiry;
 pub use deadline::{REQUEST_TIMEOUT, TIMEOUTS, requested_timeout};
 pub use headers::{HeaderRules, MIRROR, response_status};
 pub use peer::Peer;

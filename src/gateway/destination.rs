@@ -5,7 +5,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 
-use super::mirror::{self, Direct};
+use super::{
+    expiry::Expiry,
+    mirror::{self, Direct},
+};
 use crate::{
     call::{CallHead, Closed, Replies, ReplyEvent, Requests, Transport, UnaryReply},
     share::{self, Event, Sharing},
@@ -18,6 +21,8 @@ pub(super) struct Destination {
     pub(super) direct: Direct,
     /// None: a call of its own. Made of the head that the call is opened with.
     pub(super) shared: Option<Shared>,
+    /// Whether a stream ends when its token expires.
+    pub(super) expires: bool,
 }
 
 /// How a call's head becomes a shared stream's.
@@ -29,8 +34,13 @@ pub(super) enum Upload {
     Shared(share::Upload),
 }
 
-/// The way down.
-pub(super) enum Download {
+/// The way down, for as long as the caller may have it.
+pub(super) struct Download {
+    pub(super) way: Way,
+    pub(super) expiry: Expiry,
+}
+
+pub(super) enum Way {
     Direct(mirror::Download),
     Shared(share::Download<Direct>),
 }
@@ -44,12 +54,13 @@ impl Transport for Destination {
     }
 
     async fn open(&self, head: CallHead) -> Result<(Upload, Download), Status> {
+        let expiry = if self.expires { Expiry::of(&head.metadata) } else { Expiry::never() };
         if let Some(shared) = &self.shared {
             let (requests, replies) = share::open(shared(head, self.direct.clone()));
-            return Ok((Upload::Shared(requests), Download::Shared(replies)));
+            return Ok((Upload::Shared(requests), Download { way: Way::Shared(replies), expiry }));
         }
         let (requests, replies) = self.direct.open(head).await?;
-        Ok((Upload::Direct(requests), Download::Direct(replies)))
+        Ok((Upload::Direct(requests), Download { way: Way::Direct(replies), expiry }))
     }
 }
 
@@ -85,9 +96,12 @@ impl Requests for Upload {
 
 impl Replies for Download {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<ReplyEvent> {
-        let call = match self {
-            Self::Direct(call) => return call.poll_event(cx),
-            Self::Shared(call) => call,
+        if let Poll::Ready(status) = self.expiry.poll(cx) {
+            return Poll::Ready(ReplyEvent::End(Err(status)));
+        }
+        let call = match &mut self.way {
+            Way::Direct(call) => return call.poll_event(cx),
+            Way::Shared(call) => call,
         };
         loop {
             return Poll::Ready(match ready!(call.poll_event(cx)) {

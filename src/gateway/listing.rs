@@ -9,7 +9,7 @@ use super::{
     snapshot::{Route, Snapshot, Way},
 };
 use crate::{
-    config::{OutputSettings, Timeout, UnknownFields},
+    config::{OutputSettings, Timeout, TokenExpiry, UnknownFields},
     dialect::Dialect,
 };
 
@@ -131,6 +131,10 @@ impl Snapshot {
             ("cache_control", cache_control.to_owned()),
             ("request_headers", settings.request_headers.join(",")),
             ("response_headers", settings.response_headers.join(",")),
+            (
+                "token_expiry",
+                if settings.token_expiry == TokenExpiry::Ignore { "ignore".to_owned() } else { String::new() },
+            ),
             ("query_token", if settings.query_token { "true".to_owned() } else { String::new() }),
         ];
         policy.retain(|(_, value)| !value.is_empty());

@@ -5,6 +5,7 @@ mod deflate;
 mod destination;
 mod envelopes;
 mod etag;
+mod expiry;
 mod explain;
 mod inflate;
 mod lead;

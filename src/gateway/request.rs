@@ -24,7 +24,7 @@ use crate::{
     call::CallHead,
     codec::{self, Bound, InputError, QueryMode},
     coding::InflateError,
-    config::Timeout,
+    config::{Timeout, TokenExpiry},
     dialect::{
         self, BodyKind, Dialect, FormError, FormReader, RequestDecoder,
         connect::{self, Form, Get, GetError},
@@ -246,7 +246,7 @@ impl<'c> Call<'c> {
                 return Err(second_token("the query"));
             }
         }
-        let limit = match (route.policy.settings.timeout, route.client_streaming || route.server_streaming) {
+        let limit = match (route.policy.settings.timeout, route.streams()) {
             (Timeout::After(limit), _) => Some(limit),
             (Timeout::Default, false) => Some(self.snapshot.limits.unary_timeout),
             (Timeout::None, _) | (Timeout::Default, true) => None,
@@ -284,7 +284,8 @@ impl<'c> Call<'c> {
         let mirror = copied.and_then(|mirror| {
             Some(Mirror { pool: pools.get(mirror.upstream)?.clone(), room: room.clone(), recorder: recorder.clone() })
         });
-        Ok(Destination { direct: Direct { pool, mirror }, shared: self.shared(opened) })
+        let expires = opened.route.policy.settings.token_expiry == TokenExpiry::End && opened.route.streams();
+        Ok(Destination { direct: Direct { pool, mirror }, shared: self.shared(opened), expires })
     }
 
     /// The envelope of a call's only request message, made of path, query and body.

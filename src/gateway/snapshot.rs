@@ -266,11 +266,7 @@ impl Snapshot {
     pub fn dialect(&self, head: &Parts) -> Dialect {
         Dialect::classify(head, |path| {
             let route = self.route(self.schema.method(path)?.0)?;
-            Some(if route.client_streaming || route.server_streaming {
-                MethodKind::Streaming
-            } else {
-                MethodKind::Unary
-            })
+            Some(if route.streams() { MethodKind::Streaming } else { MethodKind::Unary })
         })
     }
 
@@ -383,6 +379,11 @@ impl Snapshot {
 }
 
 impl Route {
+    /// Whether its calls are more than one message each way. Taken for so where no schema says.
+    pub(super) fn streams(&self) -> bool {
+        self.client_streaming || self.server_streaming
+    }
+
     /// Whether identical calls ride one stream.
     pub(super) fn is_shared(&self) -> bool {
         self.policy.settings.share.is_some() && self.server_streaming && !self.client_streaming && self.has_schema

@@ -19,7 +19,7 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
     RequestBody,
-    destination::{Download, Upload},
+    destination::{Download, Upload, Way},
     record::Record,
     reply::{Broken, ReplyBody, has_body, mark_as_stream},
     request::{Call, Opened},
@@ -195,7 +195,7 @@ impl Pump {
             wrote: Instant::now(),
             leaving: Box::pin(call.peer.connection.leaving()),
         });
-        let is_shared = matches!(replies, Download::Shared(_));
+        let is_shared = matches!(replies.way, Way::Shared(_));
         let format = encoder.format(call.snapshot.generation, route.index).filter(|_| is_shared);
         Self {
             up,
@@ -461,7 +461,7 @@ impl Pump {
         let make = |out: &mut Vec<u8>| encoder.shared(&snapshot.codec, &route.binding, &message, position, out);
         let (bytes, made) = entry.encoded(format, make).map_err(OutputError::into_status)?;
         if made > 0
-            && let Some(Download::Shared(call)) = &self.replies
+            && let Some(Download { way: Way::Shared(call), .. }) = &self.replies
         {
             call.charge(position, made);
         }
@@ -504,15 +504,18 @@ impl Pump {
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        let event = match &mut self.replies {
-            None => return Poll::Pending,
-            Some(Download::Shared(call)) if self.format.is_some() => match ready!(call.poll_event(cx)) {
-                share::Event::Head(head) => Event::Reply(ReplyEvent::Head(head)),
-                share::Event::End(end) => Event::Reply(ReplyEvent::End(end)),
-                share::Event::Message(entry) => Event::Message(entry),
-                share::Event::Gap(position) => Event::Gap(position),
+        let Some(replies) = &mut self.replies else { return Poll::Pending };
+        let event = match &mut replies.way {
+            Way::Shared(call) if self.format.is_some() => match replies.expiry.poll(cx) {
+                Poll::Ready(status) => Event::Reply(ReplyEvent::End(Err(status))),
+                Poll::Pending => match ready!(call.poll_event(cx)) {
+                    share::Event::Head(head) => Event::Reply(ReplyEvent::Head(head)),
+                    share::Event::End(end) => Event::Reply(ReplyEvent::End(end)),
+                    share::Event::Message(entry) => Event::Message(entry),
+                    share::Event::Gap(position) => Event::Gap(position),
+                },
             },
-            Some(replies) => Event::Reply(ready!(replies.poll_event(cx))),
+            Way::Direct(_) | Way::Shared(_) => Event::Reply(ready!(replies.poll_event(cx))),
         };
         if let Event::Reply(ReplyEvent::Head(metadata)) = &event {
             self.messages.on_head(metadata);

@@ -20,6 +20,7 @@ mod compression;
 mod compression_matrix;
 mod config_errors;
 mod connect;
+mod credentials;
 mod dialects;
 mod drain;
 mod encodings;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     backend::{Backend, Event, RawBackend, SeenCall, framed},
-    harness::{Call, Config, Dialect, End, Gateway, How, Kind, Opening, Step, Via, expect, http::Broken},
+    harness::{Call, Config, Dialect, End, Gateway, How, Kind, Opening, Step, Via, expect},
     proto::{Msg, Sum},
 };
 
@@ -377,7 +377,7 @@ impl Cell<'_> {
         let (mut call, _seen) = self.open_two("fail@0=5").await;
         let (messages, end) = call.rest().await;
         assert_eq!(messages, Vec::<Value>::new(), "{call:?}");
-        assert_failed(&call, &end, &self.opening, 5, false);
+        expect::failed(&call, &end, &self.opening, 5, false);
         assert_eq!(end.message, "asked to fail", "{call:?}");
         assert_asked_details(&call, &end, &self.opening);
     }
@@ -390,7 +390,7 @@ impl Cell<'_> {
         let (messages, end) = call.rest().await;
         let begun = self.kind().replies_stream();
         assert_eq!(messages.len(), if begun { 2 } else { 0 }, "{call:?}");
-        assert_failed(&call, &end, &self.opening, 9, begun);
+        expect::failed(&call, &end, &self.opening, 9, begun);
         if end.code.is_some() {
             assert_eq!(end.message, "asked to fail", "{call:?}");
             assert_asked_details(&call, &end, &self.opening);
@@ -407,7 +407,7 @@ impl Cell<'_> {
         let (messages, end) = call.rest().await;
         let begun = self.kind().replies_stream();
         assert_eq!(messages.len(), if begun { 2 } else { 0 }, "{call:?}");
-        assert_failed(&call, &end, &self.opening, 4, begun);
+        expect::failed(&call, &end, &self.opening, 4, begun);
         seen.cancelled().await;
     }
 
@@ -528,34 +528,6 @@ fn hang(kind: Kind) -> &'static str {
     }
 }
 
-/// The end tells this code as the dialect does; `begun` where the reply's head went out before.
-#[track_caller]
-fn assert_failed(call: &Call, end: &End, opening: &Opening, code: u32, begun: bool) {
-    let number = tidegate::status::Code::from_number(code);
-    let how = match opening.dialect {
-        Dialect::WebSocket => How::Close(number.close_code()),
-        Dialect::Grpc | Dialect::GrpcJson | Dialect::GrpcWeb | Dialect::GrpcWebText | Dialect::GrpcWebJson => {
-            How::Trailers
-        }
-        Dialect::ConnectJson | Dialect::ConnectProto if opening.kind != Kind::Unary => How::EndStream,
-        _ if !begun => How::Http(number.http_status().as_u16()),
-        Dialect::Json | Dialect::Protobuf | Dialect::ConnectJson | Dialect::ConnectProto | Dialect::ConnectGet => {
-            // No last chunk, or RST_STREAM: broken for certain, and no code to tell.
-            assert!(
-                matches!(&end.how, How::Cut(Broken::Reset(_)) if opening.via.is_h2())
-                    || matches!(&end.how, How::Cut(Broken::Connection(_)) if !opening.via.is_h2()),
-                "{call:?}: {end:?}"
-            );
-            return;
-        }
-        Dialect::Ndjson | Dialect::JsonSeq => How::Line,
-        // A reconnect makes sense only when the upstream was not there.
-        Dialect::Sse if code == 14 => How::Event(None),
-        Dialect::Sse => How::Event(Some("~end".to_owned())),
-    };
-    assert_eq!((&end.how, end.code), (&how, Some(code)), "{call:?}: {end:?}");
-}
-
 #[track_caller]
 fn assert_asked_details(call: &Call, end: &End, opening: &Opening) {
     // A close frame has no room for details.
@@ -592,7 +564,7 @@ async fn upstream_resets(dialect: Dialect, kind: Kind) {
             seen.reset(Reason::INTERNAL_ERROR);
             let (messages, end) = call.rest().await;
             assert!(messages.is_empty(), "{call:?}");
-            assert_failed(&call, &end, &opening, 13, replies > 0);
+            expect::failed(&call, &end, &opening, 13, replies > 0);
         }
     }
 }

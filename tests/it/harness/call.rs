@@ -111,6 +111,8 @@ pub struct Opening {
     /// What the backend is asked to do (`backend::Script`).
     pub behave: String,
     pub timeout_ms: Option<u32>,
+    /// The header `authorization`, unless empty.
+    pub authorization: String,
     /// The message of a method that takes one.
     pub request: Value,
 }
@@ -121,7 +123,7 @@ impl Opening {
             Kind::ServerStream => json!({"text": "tick", "count": 3}),
             _ => json!({"text": "hello", "n": 7}),
         };
-        Self { dialect, kind, via, behave: String::new(), timeout_ms: None, request }
+        Self { dialect, kind, via, behave: String::new(), timeout_ms: None, authorization: String::new(), request }
     }
 
     pub fn behave(mut self, script: &str) -> Self {
@@ -131,6 +133,11 @@ impl Opening {
 
     pub fn timeout_ms(mut self, timeout: u32) -> Self {
         self.timeout_ms = Some(timeout);
+        self
+    }
+
+    pub fn authorization(mut self, value: &str) -> Self {
+        value.clone_into(&mut self.authorization);
         self
     }
 
@@ -159,6 +166,9 @@ impl Opening {
         let mut headers = vec![("x-request-id", id.to_owned())];
         if !self.behave.is_empty() {
             headers.push(("grpc-metadata-x-behave", self.behave.clone()));
+        }
+        if !self.authorization.is_empty() {
+            headers.push(("authorization", self.authorization.clone()));
         }
         if let Some(timeout) = self.timeout_ms {
             headers.push(("x-request-timeout", format!("{}", f64::from(timeout) / 1000.0)));

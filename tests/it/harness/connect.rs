@@ -75,6 +75,9 @@ impl ConnectCall {
         if !opening.behave.is_empty() {
             headers.push(("x-behave", opening.behave.clone()));
         }
+        if !opening.authorization.is_empty() {
+            headers.push(("authorization", opening.authorization.clone()));
+        }
         if let Some(timeout) = opening.timeout_ms {
             headers.push(("connect-timeout-ms", timeout.to_string()));
         }

@@ -70,6 +70,9 @@ impl EnvelopedCall {
         if !opening.behave.is_empty() {
             headers.push(("x-behave", opening.behave.clone()));
         }
+        if !opening.authorization.is_empty() {
+            headers.push(("authorization", opening.authorization.clone()));
+        }
         if let Some(timeout) = opening.timeout_ms {
             headers.push(("grpc-timeout", format!("{timeout}m")));
         }

@@ -1,8 +1,9 @@
-//! What a call that goes well looks like, in every dialect.
+//! What a call that goes well looks like, and one that fails, in every dialect.
 
 use serde_json::{Value, json};
+use tidegate::status::Code;
 
-use super::{Dialect, End, Gateway, How, Kind, Opening, Via};
+use super::{Call, Dialect, End, Gateway, How, Kind, Opening, Via, http::Broken};
 
 /// The connections that can carry a dialect's calls of a kind.
 pub fn vias(dialect: Dialect, kind: Kind) -> &'static [Via] {
@@ -44,6 +45,34 @@ pub fn end(opening: &Opening) -> End {
         }
     };
     End { how, code: Some(0), message: String::new(), details: Vec::new() }
+}
+
+/// The end tells this code as the dialect does; `begun` where the reply's head went out before.
+#[track_caller]
+pub fn failed(call: &Call, end: &End, opening: &Opening, code: u32, begun: bool) {
+    let number = Code::from_number(code);
+    let how = match opening.dialect {
+        Dialect::WebSocket => How::Close(number.close_code()),
+        Dialect::Grpc | Dialect::GrpcJson | Dialect::GrpcWeb | Dialect::GrpcWebText | Dialect::GrpcWebJson => {
+            How::Trailers
+        }
+        Dialect::ConnectJson | Dialect::ConnectProto if opening.kind != Kind::Unary => How::EndStream,
+        _ if !begun => How::Http(number.http_status().as_u16()),
+        Dialect::Json | Dialect::Protobuf | Dialect::ConnectJson | Dialect::ConnectProto | Dialect::ConnectGet => {
+            // No last chunk, or RST_STREAM: broken for certain, and no code to tell.
+            assert!(
+                matches!(&end.how, How::Cut(Broken::Reset(_)) if opening.via.is_h2())
+                    || matches!(&end.how, How::Cut(Broken::Connection(_)) if !opening.via.is_h2()),
+                "{call:?}: {end:?}"
+            );
+            return;
+        }
+        Dialect::Ndjson | Dialect::JsonSeq => How::Line,
+        // A reconnect makes sense only when the upstream was not there.
+        Dialect::Sse if code == 14 => How::Event(None),
+        Dialect::Sse => How::Event(Some("~end".to_owned())),
+    };
+    assert_eq!((&end.how, end.code), (&how, Some(code)), "{call:?}: {end:?}");
 }
 
 /// Makes a call of every kind that a dialect carries, over every connection that can carry it.

@@ -106,6 +106,9 @@ fn with_metadata<T>(message: T, opening: &Opening, id: &str) -> Request<T> {
     if !opening.behave.is_empty() {
         metadata.insert("x-behave", opening.behave.parse().expect("ASCII"));
     }
+    if !opening.authorization.is_empty() {
+        metadata.insert("authorization", opening.authorization.parse().expect("ASCII"));
+    }
     if let Some(timeout) = opening.timeout_ms {
         // Not `set_timeout`: that would let tonic's own clock end the call.
         metadata.insert("grpc-timeout", format!("{timeout}m").parse().expect("ASCII"));

@@ -1,0 +1,143 @@
+//! What a token's age does to the calls that it was to open.
+
+use std::time::{Duration, SystemTime};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+
+use crate::{
+    backend::Backend,
+    harness::{
+        Call, Config, Dialect, Gateway, Kind, Opening, Via, expect, within,
+        ws::{Frame, WebSocket},
+    },
+};
+
+/// Time to open a call and to have its first messages.
+const SHORT: Duration = Duration::from_millis(1500);
+
+/// A JSON Web Token that expires so much later than now. Nobody checks its signature here.
+fn bearer(left: Duration) -> String {
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("a time after 1970");
+    let claims = json!({ "sub": "somebody", "exp": (now + left).as_secs_f64() });
+    format!("Bearer e30.{}.c2lnbmF0dXJl", base64_simd::URL_SAFE_NO_PAD.encode_to_string(claims.to_string()))
+}
+
+async fn start(token_expiry: &str) -> (Backend, Gateway) {
+    let backend = Backend::start().await;
+    let routes = format!("routes: [ {{ match: {{ service: tidegate.test.v1 }}, token_expiry: {token_expiry} }} ]");
+    let gateway = Gateway::start(Config::to(backend.address).section(&routes)).await;
+    (backend, gateway)
+}
+
+#[tokio::test]
+async fn a_stream_ends_in_its_dialect_when_its_token_expires() {
+    let (mut backend, gateway) = start("end").await;
+    let mut calls = Vec::new();
+    for dialect in [
+        Dialect::Json,
+        Dialect::Ndjson,
+        Dialect::JsonSeq,
+        Dialect::Protobuf,
+        Dialect::Sse,
+        Dialect::WebSocket,
+        Dialect::Grpc,
+        Dialect::GrpcJson,
+        Dialect::GrpcWeb,
+        Dialect::GrpcWebText,
+        Dialect::ConnectJson,
+        Dialect::ConnectProto,
+    ] {
+        for &via in expect::vias(dialect, Kind::ServerStream) {
+            let opening = Opening::new(dialect, Kind::ServerStream, via).behave("hang@2").authorization(&bearer(SHORT));
+            let call = opening.open(&gateway).await;
+            let seen = backend.call_of(&call.id).await;
+            calls.push((opening, call, seen));
+        }
+    }
+    join_all(calls.into_iter().map(async |(opening, mut call, mut seen)| {
+        let (messages, end) = call.rest().await;
+        assert_eq!(messages.len(), 2, "{call:?}: {end:?}");
+        expect::failed(&call, &end, &opening, 16, true);
+        if end.code.is_some() {
+            assert_eq!(end.message, "the token that the stream was opened with has expired", "{call:?}");
+        }
+        seen.cancelled().await;
+    }))
+    .await;
+    gateway.assert_nothing_internal();
+}
+
+/// A call with its first message answered.
+async fn chat(gateway: &Gateway, authorization: &str) -> Call {
+    let opening = Opening::new(Dialect::WebSocket, Kind::Bidi, Via::H1Tls).authorization(authorization);
+    let mut call = opening.open(gateway).await;
+    answers(&mut call).await;
+    call
+}
+
+async fn answers(call: &mut Call) {
+    call.send(&json!({"text": "a"})).await;
+    assert_eq!(call.message().await, json!({"text": "a"}), "{call:?}");
+}
+
+#[tokio::test]
+async fn what_says_no_end_has_none_and_unary_calls_are_the_upstreams_to_judge() {
+    let (_backend, gateway) = start("end").await;
+    let (_other, tolerant) = start("ignore").await;
+    // Opened first, and there when another has ended.
+    let mut calls = [
+        chat(&tolerant, &bearer(Duration::ZERO)).await,
+        chat(&gateway, "Bearer opaque").await,
+        chat(&gateway, &bearer(Duration::from_secs(u64::MAX >> 1))).await,
+        chat(&gateway, "").await,
+    ];
+    let unary = Opening::new(Dialect::Json, Kind::Unary, Via::H1Tls).authorization(&bearer(Duration::ZERO));
+    let (messages, _) = unary.open(&gateway).await.rest().await;
+    assert_eq!(messages.len(), 1, "who serves a unary call knows when its token is too old");
+    let expiring = Opening::new(Dialect::Sse, Kind::ServerStream, Via::H2Tls).behave("hang@1");
+    let (_, end) = expiring.authorization(&bearer(Duration::from_millis(300))).open(&gateway).await.rest().await;
+    assert_eq!(end.code, Some(16));
+    for call in &mut calls {
+        answers(call).await;
+    }
+}
+
+#[tokio::test]
+async fn each_call_on_a_socket_has_the_age_of_its_own_token() {
+    let (mut backend, gateway) = start("end").await;
+    let (first, newer) = (bearer(SHORT), bearer(Duration::from_secs(3600)));
+    let headers = [("sec-websocket-protocol", "tidegate.mux"), ("authorization", first.as_str())];
+    let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/-/mux", &headers).await.expect("a WebSocket");
+    let open = |id: u64, metadata: Value| {
+        json!({ "id": id, "open": { "method": "tidegate.test.v1.Echo/Chat", "metadata": metadata } }).to_string()
+    };
+    socket.text(open(1, json!({ "x-request-id": "first" }))).await;
+    let mut seen = backend.call("Chat").await;
+    socket.text(open(2, json!({ "authorization": newer }))).await;
+    assert_eq!(backend.call("Chat").await.header("authorization"), newer);
+    let ended = within(async {
+        loop {
+            let Frame::Text(text) = socket.next().await else { panic!("the socket has ended") };
+            let frame: Value = serde_json::from_str(&text).expect("JSON");
+            if frame.get("status").is_some() {
+                break frame;
+            }
+        }
+    })
+    .await;
+    assert_eq!((&ended["id"], &ended["status"]["code"]), (&1.into(), &16.into()), "{ended}");
+    assert_eq!(ended["status"]["details"][0]["reason"], "TOKEN_EXPIRED", "{ended}");
+    seen.cancelled().await;
+    socket.text(json!({ "id": 2, "message": { "text": "still here" } }).to_string()).await;
+    within(async {
+        loop {
+            let Frame::Text(text) = socket.next().await else { panic!("the socket has ended") };
+            let frame: Value = serde_json::from_str(&text).expect("JSON");
+            if frame.get("message").is_some() {
+                break assert_eq!(frame["message"]["text"], "still here");
+            }
+        }
+    })
+    .await;
+}
