@@ -15,6 +15,8 @@ pub struct Limits {
     pub mux_calls_max: usize,
     /// Most bytes of requests that wait for their upstreams on one such socket, where a call that sends more is ended.
     pub mux_waiting_bytes_max: usize,
+    /// Most memory for tickets that are not too old yet, in bytes, used or not.
+    pub ticket_bytes_max: usize,
     /// Largest sum of a request's header names and values, in bytes (431 beyond it).
     pub header_bytes_max: usize,
     /// Largest number of calls in flight on one worker; beyond it a call is refused with UNAVAILABLE.
@@ -60,6 +62,7 @@ impl Default for Limits {
             reply_message_bytes_max: 4 << 20,
             mux_calls_max: 100,
             mux_waiting_bytes_max: 16 << 20,
+            ticket_bytes_max: 16 << 20,
             header_bytes_max: 32 << 10,
             calls_per_worker_max: 100_000,
             connections_per_worker_max: 100_000,

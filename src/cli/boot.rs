@@ -20,10 +20,9 @@ use crate::{
     config::{ConfigErrors, Settings},
     drain::Drain,
     edge::Peer,
-    gateway::{Gateway, Snapshot},
+    gateway::{Gateway, Process, Snapshot},
     server::{self, Server},
     services,
-    share::Hub,
     telemetry::{self, Telemetry},
     upstream::{Cluster, Pool},
 };
@@ -125,13 +124,13 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
         .spawn(move || control.block_on(keeper.run()))
         .map_err(BootError::run)?;
     ready(&urls);
-    let hub = Hub::new(&settings.limits, RandomState::new().build_hasher().finish());
+    let process = Process::new(&settings.limits, drain.clone(), RandomState::new().build_hasher().finish());
     let worker = {
-        let (drain, telemetry) = (drain.clone(), telemetry.clone());
+        let telemetry = telemetry.clone();
         move |_| {
             let pools = clusters.iter().cloned().map(Pool::new).collect();
             let seed = RandomState::new().build_hasher().finish();
-            let gateway = Gateway::new(snapshot.clone(), pools, telemetry.recorder(), hub.clone(), drain.clone(), seed);
+            let gateway = Gateway::new(snapshot.clone(), pools, telemetry.recorder(), process.clone(), seed);
             move |peer: &Arc<Peer>, request| {
                 // Boxed: the server and the runtime move a request's future several times before it runs.
                 Box::pin(gateway.clone().serve(peer.clone(), request))

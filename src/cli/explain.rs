@@ -22,9 +22,8 @@ use crate::{
     dialect::Dialect,
     drain::Drain,
     edge::Peer,
-    gateway::{Explained, Gateway, Listed, Snapshot},
+    gateway::{Explained, Gateway, Listed, Process, Snapshot},
     route::Difference,
-    share::Hub,
     telemetry::Telemetry,
     upstream::{Cluster, Pool},
 };
@@ -135,7 +134,8 @@ async fn send(
     let pools = clusters.collect::<Result<_, _>>()?;
     let telemetry = Telemetry::to(Box::new(io::sink()), 1, false);
     let current = Arc::new(ArcSwap::new(snapshot.clone()));
-    let gateway = Gateway::new(current, pools, telemetry.recorder(), Hub::new(&settings.limits, 0), Drain::new(), 0);
+    let process = Process::new(&settings.limits, Drain::new(), 0);
+    let gateway = Gateway::new(current, pools, telemetry.recorder(), process, 0);
     let tls = matches!(request.uri().scheme_str(), Some("https" | "wss"));
     let peer = Arc::new(Peer { tls, ..Peer::unknown() });
     let (head, body) = gateway.serve(peer, request).await.into_parts();

@@ -69,6 +69,7 @@ pub fn quick(quick: &Quick) -> Result<Settings, ConfigErrors> {
         compression: Compression::default(),
         openapi: true,
         mux: Some(MUX_PATH.to_owned()),
+        tickets: Some(Tickets::default()),
         services: Services::default(),
         access_log: true,
     })

@@ -13,7 +13,9 @@ use serde::{
 
 use super::{
     names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, PlacePath, ServicePrefix, UrlPath},
-    settings::{Cidr, Compression, EndpointUrl, HostPattern, MUX_PATH, Services, Share, Timeout, ValuePattern},
+    settings::{
+        Cidr, Compression, EndpointUrl, HostPattern, MUX_PATH, Services, Share, Tickets, Timeout, ValuePattern,
+    },
     text::{Count, Percent, Period, Size, Span, Text, Weight},
 };
 use crate::limits::Limits;
@@ -57,6 +59,9 @@ pub(super) struct RawConfig {
     /// WebSockets that carry many calls each (docs/protocols.md).
     #[serde(default)]
     pub(super) mux: RawMux,
+    /// Tickets for browsers, which can put no token into a header of an EventSource or WebSocket (docs/protocols.md).
+    #[serde(default)]
+    pub(super) tickets: RawTickets,
     /// The gRPC services of the gateway's own, which take the place of the upstreams' services of the same names.
     #[serde(default)]
     pub(super) services: RawServices,
@@ -398,6 +403,17 @@ pub(super) struct RawMux {
     pub(super) path: Text<PlacePath>,
 }
 
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RawTickets {
+    /// Whether there are any.
+    pub(super) enabled: bool,
+    /// Where they are given out.
+    pub(super) path: Text<PlacePath>,
+    /// How long one is good.
+    pub(super) lifetime: Text<Period>,
+}
+
 #[derive(Clone, Copy, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawServices {
@@ -496,6 +512,9 @@ limits! {
     /// Most bytes of requests that wait for their upstreams on one such socket; a call that sends more then is ended with
     /// RESOURCE_EXHAUSTED.
     mux_waiting_bytes_max: Size,
+    /// Most memory for tickets that are not too old yet, in the process; beyond it none is given out (503). A ticket takes 128
+    /// bytes and its token.
+    ticket_bytes_max: Size,
     /// Largest sum of a request's header names and values; 431 beyond it.
     header_bytes_max: Size,
     /// Most calls in flight on one worker; beyond it a call is refused with UNAVAILABLE.
@@ -556,6 +575,12 @@ impl Default for RawServices {
 impl Default for RawMux {
     fn default() -> Self {
         Self { enabled: true, path: Text(PlacePath(MUX_PATH.to_owned())) }
+    }
+}
+
+impl Default for RawTickets {
+    fn default() -> Self {
+        Some(&Tickets::default()).into()
     }
 }
 

@@ -20,6 +20,9 @@ pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) 
     routes(&raw, findings);
     assets(&raw, findings);
     compression(&raw.compression, findings);
+    if raw.mux.enabled && raw.tickets.enabled && raw.mux.path.0.0 == raw.tickets.path.0.0 {
+        findings.fault("tickets.path", "many calls are opened there: it is `mux.path` too");
+    }
     if raw.cors.credentials && raw.cors.origins.iter().any(|origin| origin.0.0 == "*") {
         findings.fault(
             "cors.credentials",
@@ -38,6 +41,7 @@ pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) 
         compression: raw.compression.into(),
         openapi: raw.openapi,
         mux: raw.mux.enabled.then_some(raw.mux.path.0.0),
+        tickets: raw.tickets.into(),
         services: raw.services.into(),
         access_log: raw.access_log,
     }
@@ -60,6 +64,7 @@ pub(super) fn unresolve(settings: &Settings) -> RawConfig {
             enabled: settings.mux.is_some(),
             path: Text(PlacePath(settings.mux.clone().unwrap_or_else(|| MUX_PATH.to_owned()))),
         },
+        tickets: settings.tickets.as_ref().into(),
         services: settings.services.into(),
         access_log: settings.access_log,
     }
@@ -446,6 +451,19 @@ impl From<OutputSettings> for RawOutput {
     fn from(output: OutputSettings) -> Self {
         let OutputSettings { defaults, enum_numbers, proto_names, int64_numbers, pretty } = output;
         Self { defaults, enum_numbers, proto_names, int64_numbers, pretty }
+    }
+}
+
+impl From<RawTickets> for Option<Tickets> {
+    fn from(raw: RawTickets) -> Self {
+        raw.enabled.then_some(Tickets { path: raw.path.0.0, lifetime: raw.lifetime.0.0 })
+    }
+}
+
+impl From<Option<&Tickets>> for RawTickets {
+    fn from(tickets: Option<&Tickets>) -> Self {
+        let Tickets { path, lifetime } = tickets.cloned().unwrap_or_default();
+        Self { enabled: tickets.is_some(), path: Text(PlacePath(path)), lifetime: Text(Period(lifetime)) }
     }
 }
 

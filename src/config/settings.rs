@@ -28,6 +28,8 @@ pub struct Settings {
     pub openapi: bool,
     /// Where WebSockets for many calls are opened; none: nowhere.
     pub mux: Option<String>,
+    /// None: no tickets are given out, and none are taken.
+    pub tickets: Option<Tickets>,
     pub services: Services,
     /// A record of every call; false: only of the faults of the gateway and of upstreams.
     pub access_log: bool,
@@ -35,6 +37,20 @@ pub struct Settings {
 
 /// Where WebSockets for many calls are opened, unless the file says otherwise.
 pub const MUX_PATH: &str = "/-/mux";
+
+/// Tickets that take the place of a token for one call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tickets {
+    /// Where they are given out.
+    pub path: String,
+    pub lifetime: Duration,
+}
+
+impl Default for Tickets {
+    fn default() -> Self {
+        Self { path: "/-/ticket".to_owned(), lifetime: Duration::from_secs(30) }
+    }
+}
 
 /// One address on which clients are served.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,6 +10,7 @@ mod headers;
 mod peer;
 mod query;
 mod request_id;
+mod tickets;
 mod strict;
 mod warning;
 
@@ -23,4 +24,5 @@ pub use peer::Peer;
 pub use query::take_parameter;
 pub use request_id::{REQUEST_ID, RequestId, RequestIds};
 pub use strict::check_head;
+pub use tickets::{NoTicket, TICKET, Tickets};
 pub use warning::warning;

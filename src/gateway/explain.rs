@@ -47,6 +47,7 @@ impl Snapshot {
             Ok(Target::Asset(_)) => Explained::Own("a static file"),
             Ok(Target::OpenApi(_)) => Explained::Own("the OpenAPI document"),
             Ok(Target::Mux) => Explained::Own("WebSockets for many calls"),
+            Ok(Target::Ticket(_)) => Explained::Own("tickets in the place of a token"),
             Ok(Target::Route { route, lead, captures }) => {
                 let listed = self.way(route).and_then(|way| Some((self.listed(&way, route, lead)?, way)));
                 let Some((mut listed, way)) = listed else { return Explained::Own("a route without a method") };

@@ -29,6 +29,7 @@ mod snapshot;
 mod snapshot_tests;
 mod socket;
 mod stream;
+mod tickets;
 mod unary;
 mod upload;
 
@@ -65,7 +66,7 @@ use self::{
 use crate::{
     dialect::{self, Dialect, Framing, Retry, connect::Form},
     drain::Drain,
-    edge::{Client, Peer, REQUEST_ID, RequestIds},
+    edge::{Client, Peer, REQUEST_ID, RequestIds, Tickets},
     limits::Limits,
     share::Hub,
     status::{Code, Reason, Status},
@@ -94,9 +95,23 @@ struct Worker {
     ids: RequestIds,
     /// For copies of calls.
     room: mirror::Room,
-    /// The streams that calls of all workers share.
-    hub: Hub,
-    drain: Drain,
+    process: Process,
+}
+
+/// What all workers of a process have in common. Clones are the same.
+#[derive(Clone)]
+pub struct Process {
+    /// Streams that calls share.
+    pub(super) hub: Hub,
+    pub(super) tickets: Tickets,
+    pub(super) drain: Drain,
+}
+
+impl Process {
+    /// `seed`: random, different for each process.
+    pub fn new(limits: &Limits, drain: Drain, seed: u64) -> Self {
+        Self { hub: Hub::new(limits, seed), tickets: Tickets::new(limits.ticket_bytes_max), drain }
+    }
 }
 
 impl Gateway {
@@ -105,8 +120,7 @@ impl Gateway {
         snapshot: Arc<ArcSwap<Snapshot>>,
         pools: Vec<Pool>,
         recorder: Recorder,
-        hub: Hub,
-        drain: Drain,
+        process: Process,
         seed: u64,
     ) -> Self {
         let admission = Admission::new(snapshot.load().limits.calls_per_worker_max);
@@ -117,8 +131,7 @@ impl Gateway {
             admission,
             ids: RequestIds::new(seed),
             room: mirror::Room::default(),
-            hub,
-            drain,
+            process,
         }))
     }
 
@@ -133,6 +146,10 @@ impl Gateway {
             // What CONNECT asks for over HTTP/2 is what GET asks for over HTTP/1.1 (RFC 8441 §5).
             head.method = Method::GET;
         }
+        let ticket = match &snapshot.tickets {
+            Some(_) => tickets::redeem(&mut head, &self.0.process.tickets),
+            None => Ok(()),
+        };
         let client = Client::of(&head, &peer);
         let id = self.0.ids.of(&head.headers);
         let record = Record::begin(
@@ -149,7 +166,7 @@ impl Gateway {
         let call = Call { worker, peer, snapshot: &snapshot, head: &head, dialect, client, origin, id: &id, started };
 
         let body = Lingering::new(head.version, body);
-        let mut response = call.deflate(self.answer(&call, record, body, upgrade).await);
+        let mut response = call.deflate(self.answer(&call, ticket, record, body, upgrade).await);
         if head.method == Method::HEAD {
             response = reply::without_body(response);
         }
@@ -163,16 +180,23 @@ impl Gateway {
     async fn answer<B: RequestBody>(
         &self,
         call: &Call<'_>,
+        ticket: Result<(), Status>,
         mut record: Record,
         body: B,
         upgrade: Option<OnUpgrade>,
     ) -> Response<ReplyBody> {
-        let opened = match call.begin(&mut record) {
+        let opened = match ticket.and_then(|()| call.begin(&mut record)) {
             Ok(Begun::Call(opened)) => opened,
             Ok(Begun::Answered(response)) => return record.answered(response.map(|()| ReplyBody::empty())),
             Ok(Begun::Mux) => {
                 return mux::serve(call, &mut record, upgrade, body)
                     .unwrap_or_else(|status| reject(call, None, &mut record, &status));
+            }
+            Ok(Begun::Ticket(settings)) => {
+                return match tickets::issue(call, settings) {
+                    Ok(response) => record.answered(response),
+                    Err(status) => reject(call, None, &mut record, &status),
+                };
             }
             Ok(Begun::Asset(asset)) => return record.answered(asset.answer(call).await),
             Ok(Begun::OpenApi(document)) => {

@@ -24,7 +24,7 @@ use crate::{
     call::CallHead,
     codec::{self, Bound, InputError, QueryMode},
     coding::InflateError,
-    config::{Timeout, TokenExpiry},
+    config::{self, Timeout, TokenExpiry},
     dialect::{
         self, BodyKind, Dialect, FormError, FormReader, RequestDecoder,
         connect::{self, Form, Get, GetError},
@@ -58,6 +58,8 @@ pub(super) enum Begun<'c> {
     OpenApi(&'c Document),
     /// A WebSocket for many calls.
     Mux,
+    /// The client asks for a ticket.
+    Ticket(&'c config::Tickets),
     /// Boxed: each step of the call would move it.
     Call(Box<Opened<'c>>),
 }
@@ -93,6 +95,7 @@ impl<'c> Call<'c> {
             Target::Asset(asset) => return Ok(Begun::Asset(asset)),
             Target::OpenApi(document) => return Ok(Begun::OpenApi(document)),
             Target::Mux => return Ok(Begun::Mux),
+            Target::Ticket(settings) => return Ok(Begun::Ticket(settings)),
             Target::Route { route, lead, captures } => (route, lead, captures),
         };
         record.route(route.index);

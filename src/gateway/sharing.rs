@@ -26,12 +26,12 @@ impl Call<'_> {
         let route = opened.route;
         let settings = route.policy.settings.share.clone().filter(|_| route.is_shared())?;
         let resume = route.binding.resumes().then(|| resume(self.snapshot.clone(), route.index));
-        let (hub, recorder, drain) = (self.worker.hub.clone(), self.worker.recorder.clone(), self.worker.drain.clone());
+        let (process, recorder) = (self.worker.process.clone(), self.worker.recorder.clone());
         let (upstream, start, limits) = (opened.upstream, opened.start, self.snapshot.limits.clone());
         Some(Arc::new(move |head: CallHead, transport: Direct| {
             let encodings = encodings(&head.metadata);
             Sharing {
-                hub: hub.clone(),
+                hub: process.hub.clone(),
                 transport,
                 own: Own { start, deadline: head.deadline, encodings, first: request_id(&head.metadata) },
                 head: common(head, &settings),
@@ -39,7 +39,7 @@ impl Call<'_> {
                 upstream,
                 resume: resume.clone(),
                 recorder: recorder.clone(),
-                drain: drain.clone(),
+                drain: process.drain.clone(),
                 request_bytes_max: limits.request_message_bytes_max,
                 reply_bytes_max: limits.reply_message_bytes_max,
             }

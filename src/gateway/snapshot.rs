@@ -25,7 +25,7 @@ use super::{
 use crate::{
     codec::{Binding, Codec},
     coding::Coding,
-    config::{Compression, Location, MethodMatch, SchemaSource, Settings, Upstream},
+    config::{self, Compression, Location, MethodMatch, SchemaSource, Settings, Upstream},
     dialect::{Dialect, MethodKind, connect},
     edge::Cors,
     limits::Limits,
@@ -66,6 +66,8 @@ pub struct Snapshot {
     document: Option<Document>,
     /// Where WebSockets for many calls are opened; none: nowhere.
     pub(super) mux: Option<String>,
+    /// Where tickets are given out; none: nowhere.
+    pub(super) tickets: Option<config::Tickets>,
 }
 
 /// One way to a method.
@@ -115,6 +117,7 @@ pub(super) enum Target<'s, 'p> {
     Asset(&'s Arc<Asset>),
     OpenApi(&'s Document),
     Mux,
+    Ticket(&'s config::Tickets),
 }
 
 /// A configuration and schemas that do not fit together.
@@ -128,18 +131,12 @@ pub enum SnapshotError {
     Binding { location: Location, selector: String, template: String, cause: crate::codec::BindingError },
     #[error("{location}: {selector}: `{template}` is where the method of that name is reached in every dialect")]
     MethodPath { location: Location, selector: String, template: String },
-    #[error(
-        "{location}: {selector}: `{OPENAPI_PATH}` is where the gateway describes what it serves (`openapi: false`)"
-    )]
-    OpenApiPath { location: Location, selector: String },
+    #[error("{location}: {selector}: `{path}` is where {what}")]
+    OwnPath { location: Location, selector: String, path: String, what: &'static str },
     #[error(
         "the upstreams `{first}` and `{second}` both have the service `{service}`, and no route says who takes its calls"
     )]
     Rivals { service: String, first: String, second: String },
-    #[error(
-        "{location}: {selector}: `{path}` is where WebSockets for many calls are opened (`mux: {{ path: … }}` moves it)"
-    )]
-    MuxPath { location: Location, selector: String, path: String },
     #[error("routes: sse of {method}: {cause}")]
     Events { method: String, cause: crate::codec::BindingError },
     #[error("{second}: {rules}; the first stands at {first}")]
@@ -177,8 +174,7 @@ impl Snapshot {
             schema: &schema,
             codec: &codec,
             sources: &sources,
-            describes_itself: settings.openapi,
-            mux: settings.mux.as_deref(),
+            own: own_paths(settings),
             routes: Vec::new(),
             variants: Vec::new(),
             table: TableBuilder::default(),
@@ -215,6 +211,7 @@ impl Snapshot {
             files: OnceCell::new(),
             document: settings.openapi.then(Document::default),
             mux: settings.mux.clone(),
+            tickets: settings.tickets.clone(),
         })
     }
 
@@ -299,6 +296,12 @@ impl Snapshot {
         }
         if dialect == Dialect::WebSocket && self.mux.as_deref() == Some(path) {
             return Ok(Target::Mux);
+        }
+        if let Some(tickets) = self.tickets.as_ref().filter(|tickets| tickets.path == path) {
+            return match head.method == Method::POST {
+                true => Ok(Target::Ticket(tickets)),
+                false => Err(method_not_allowed(&[Method::POST])),
+            };
         }
         match self.find_rule(dialect, &head.method, path) {
             Found::Route { route, captures } => {
@@ -409,9 +412,7 @@ struct Builder<'c> {
     schema: &'c Schema,
     codec: &'c Codec,
     sources: &'c [Source<'c>],
-    /// The gateway has a path of its own.
-    describes_itself: bool,
-    mux: Option<&'c str>,
+    own: [Option<(&'c str, &'static str)>; 3],
     routes: Vec<Route>,
     variants: Vec<Variant>,
     table: TableBuilder,
@@ -423,6 +424,17 @@ struct Variant {
     condition: Ruled,
     policy: Arc<Policy>,
     mirror: Option<Copied>,
+}
+
+/// The paths that no rule can take, and what is there.
+fn own_paths(settings: &Settings) -> [Option<(&str, &'static str)>; 3] {
+    let mux = "WebSockets for many calls are opened (`mux: { path: … }` moves it)";
+    let tickets = "tickets are given out (`tickets: { path: … }` moves it)";
+    [
+        settings.openapi.then_some((OPENAPI_PATH, "the gateway describes what it serves (`openapi: false`)")),
+        settings.mux.as_deref().map(|path| (path, mux)),
+        settings.tickets.as_ref().map(|place| (&*place.path, tickets)),
+    ]
 }
 
 impl Builder<'_> {
@@ -439,11 +451,9 @@ impl Builder<'_> {
         let template = Template::parse(&rule.template)
             .map_err(|cause| SnapshotError::Template { location: location(), selector: selector.clone(), cause })?
             .decoding_slashes(rule.decodes_slashes);
-        if self.describes_itself && rule.template == OPENAPI_PATH {
-            return Err(SnapshotError::OpenApiPath { location: location(), selector });
-        }
-        if let Some(path) = self.mux.filter(|path| rule.template == **path) {
-            return Err(SnapshotError::MuxPath { location: location(), selector, path: path.to_owned() });
+        if let Some((path, what)) = self.own.iter().flatten().find(|(path, _)| rule.template == **path) {
+            let path = (*path).to_owned();
+            return Err(SnapshotError::OwnPath { location: location(), selector, path, what });
         }
         let variables: Vec<&str> = template.variables().collect();
         let (input, output) = (self.codec.plan(method.input), self.codec.plan(method.output));

@@ -1,4 +1,4 @@
-//! What a token's age does to the calls that it was to open.
+//! What a token's age does to the calls that it was to open, and tickets in the place of one.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 use crate::{
     backend::Backend,
     harness::{
-        Call, Config, Dialect, Gateway, Kind, Opening, Via, expect, within,
+        Call, Config, Dialect, Gateway, Kind, Opening, Via, expect,
+        http::Whole,
+        within,
         ws::{Frame, WebSocket},
     },
 };
@@ -140,4 +142,100 @@ async fn each_call_on_a_socket_has_the_age_of_its_own_token() {
         }
     })
     .await;
+}
+
+const DOWN: &str = "/echo/down?text=t&count=2";
+
+/// A ticket for a token.
+async fn ticket(gateway: &Gateway, authorization: &str) -> String {
+    let mut conn = gateway.connect(Via::H2Tls).await;
+    let answer = conn.whole("POST", "/-/ticket", &[("authorization", authorization)], None).await;
+    assert_eq!((answer.status.as_u16(), answer.header("cache-control")), (200, "no-store"), "{answer:?}");
+    let told: Value = answer.json();
+    assert_eq!(told["expires_in"], "30s", "{told}");
+    told["ticket"].as_str().expect("a ticket").to_owned()
+}
+
+/// The answer to an event stream's request.
+async fn events(gateway: &Gateway, target: &str, headers: &[(&str, &str)]) -> Whole {
+    let headers: Vec<_> = [("accept", "text/event-stream")].into_iter().chain(headers.iter().copied()).collect();
+    gateway.connect(Via::H1Tls).await.whole("GET", target, &headers, None).await
+}
+
+#[tokio::test]
+async fn a_ticket_takes_the_place_of_a_token_once() {
+    let (mut backend, gateway) = start("end").await;
+    // EventSource.
+    let shown = format!("{DOWN}&ticket={}", ticket(&gateway, "Bearer a").await);
+    assert_eq!(events(&gateway, &shown, &[]).await.status, 200);
+    assert_eq!(backend.call("Down").await.header("authorization"), "Bearer a");
+    let again = events(&gateway, &shown, &[]).await;
+    assert_eq!(again.status, 401, "{again:?}");
+    assert_eq!(again.header("www-authenticate"), "Bearer");
+    let told = again.text();
+    assert!(told.contains("TICKET_INVALID") && told.contains("was used"), "{told}");
+    // WebSocket, one call or many.
+    for (via, target, protocol) in [
+        (Via::H1Tls, "/echo/chat", "tidegate.json"),
+        (Via::H2Tls, "/echo/chat", "tidegate.json"),
+        (Via::H1Tls, "/-/mux", "tidegate.mux"),
+    ] {
+        let shown = format!("{target}?ticket={}", ticket(&gateway, "Basic YTpi").await);
+        let headers = [("sec-websocket-protocol", protocol)];
+        let mut socket = WebSocket::open(&gateway, via, &shown, &headers).await.expect("a WebSocket");
+        let open = match protocol {
+            "tidegate.json" => json!({ "text": "a" }),
+            _ => json!({ "id": 1, "open": { "method": "tidegate.test.v1.Echo/Chat" } }),
+        };
+        socket.text(open.to_string()).await;
+        assert_eq!(backend.call("Chat").await.header("authorization"), "Basic YTpi", "{target}");
+        let Err(refused) = WebSocket::open(&gateway, via, &shown, &headers).await else { panic!("taken again") };
+        assert_eq!(refused.status(), 401, "{target}");
+    }
+    // What it stands for has its own age.
+    let shown = format!("{DOWN}&ticket={}", ticket(&gateway, &bearer(Duration::ZERO)).await);
+    let told = events(&gateway, &shown, &[]).await;
+    assert!(told.text().contains("TOKEN_EXPIRED"), "{told:?}");
+    gateway.assert_nothing_internal();
+}
+
+#[tokio::test]
+async fn what_is_no_ticket_is_refused_or_none_of_the_gateways_business() {
+    let (mut backend, gateway) = start("end").await;
+    let good = ticket(&gateway, "Bearer a").await;
+    let twice = format!("{DOWN}&ticket={good}&ticket={good}");
+    for (target, headers, status, reason) in [
+        (format!("{DOWN}&ticket=tgt_AAAAAAAAAAAAAAAAAAAAAA"), &[][..], 401, "TICKET_INVALID"),
+        (format!("{DOWN}&ticket=tgt_"), &[], 401, "TICKET_INVALID"),
+        (format!("{DOWN}&ticket={good}"), &[("authorization", "Bearer b")], 400, "INVALID_HEADER"),
+        (twice, &[], 400, "INVALID_QUERY"),
+        (format!("{DOWN}&ticket=abc"), &[], 400, "INVALID_QUERY"),
+    ] {
+        let answer = events(&gateway, &target, headers).await;
+        let told = answer.text();
+        assert_eq!(answer.status, status, "{target}: {told}");
+        assert!(told.contains(reason), "{target}: {told}");
+    }
+    let mut conn = gateway.connect(Via::H1Tls).await;
+    let posted = conn.whole("POST", &format!("/echo/say?ticket={good}"), &[], Some("{}".into())).await;
+    assert_eq!(posted.status, 400, "a POST has headers: {posted:?}");
+    backend.assert_not_called();
+    assert_eq!(events(&gateway, &format!("{DOWN}&ticket={good}"), &[]).await.status, 200, "nothing used it up");
+
+    let anonymous = conn.whole("POST", "/-/ticket", &[], None).await;
+    assert_eq!(anonymous.status, 401, "{anonymous:?}");
+    let got = conn.whole("GET", "/-/ticket", &[("authorization", "Bearer a")], None).await;
+    assert_eq!((got.status.as_u16(), got.header("allow")), (405, "POST"), "{got:?}");
+    let logged = gateway.process.stderr.all().concat();
+    assert!(!logged.contains("tgt_") && !logged.contains("Bearer"), "{logged}");
+
+    let config = Config::to(backend.address).limit("ticket_bytes_max", "200").section("tickets: { lifetime: 10s }");
+    let full = Gateway::start(config).await;
+    let mut conn = full.connect(Via::H2Tls).await;
+    let headers = [("authorization", "Bearer a")];
+    assert_eq!(conn.whole("POST", "/-/ticket", &headers, None).await.status, 200);
+    let refused = conn.whole("POST", "/-/ticket", &headers, None).await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "10"), "{refused:?}");
+    let none = Gateway::start(Config::to(backend.address).section("tickets: { enabled: false }")).await;
+    assert_eq!(none.connect(Via::H1Tls).await.whole("POST", "/-/ticket", &headers, None).await.status, 404);
 }

@@ -243,7 +243,7 @@ impl<B: RequestBody> Carrier<B> {
     /// Lets the rider live, in a task of its own.
     pub(super) fn carry(self, call: &Call<'_>, rider: impl Rider) {
         // After an upgrade, it is no request that the connection is in use for.
-        let held = (call.worker.drain.hold(), call.peer.connection.begin_request(), call.peer.clone());
+        let held = (call.worker.process.drain.hold(), call.peer.connection.begin_request(), call.peer.clone());
         tokio::spawn(async move {
             let _held = held;
             match self {

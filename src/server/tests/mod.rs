@@ -157,6 +157,7 @@ fn settings(tls: Option<ServerTls>) -> Settings {
         limits: Limits::default(),
         compression: Compression::default(),
         mux: None,
+        tickets: None,
         openapi: true,
         services: Default::default(),
         access_log: false,

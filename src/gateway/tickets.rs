@@ -1,0 +1,76 @@
+//! Tickets at the gateway: `POST /-/ticket` gives one for a token, and a URL that bears it is taken for a request with that token.
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Response, Uri, header, request::Parts, uri::PathAndQuery};
+use tokio::time::Instant;
+
+use super::{
+    reply::ReplyBody,
+    request::{Call, second_token},
+};
+use crate::{
+    config,
+    edge::{NoTicket, TICKET, Tickets, take_parameter},
+    status::{Code, Reason, Status},
+};
+
+/// The query parameter that bears a ticket.
+const PARAMETER: &str = "ticket";
+
+/// Gives out a ticket for the request's token.
+///
+/// # Errors
+/// UNAUTHENTICATED without one, UNAVAILABLE where as many tickets are out as may be.
+pub(super) fn issue(call: &Call<'_>, settings: &config::Tickets) -> Result<Response<ReplyBody>, Status> {
+    let Some(authorization) = call.head.headers.get(header::AUTHORIZATION) else {
+        let text = "a ticket takes the place of a token: the request has no header authorization";
+        return Err(Status::client(Code::Unauthenticated, text).with_reason(Reason::InvalidHeader));
+    };
+    let until = Instant::now() + settings.lifetime;
+    let ticket = call.worker.process.tickets.issue(authorization.clone(), until).map_err(|error| match error {
+        NoTicket::Full => Status::gateway(Code::Unavailable, "as many tickets are out as the gateway gives")
+            .with_reason(Reason::Overloaded)
+            .with_retry_after(settings.lifetime),
+        NoTicket::NoRandom => {
+            Status::gateway(Code::Internal, "the gateway has no random numbers").with_reason(Reason::Internal)
+        }
+    })?;
+    let body = format!("{{\"ticket\":\"{ticket}\",\"expires_in\":\"{}s\"}}", settings.lifetime.as_secs_f64());
+    let mut response = Response::new(ReplyBody::from(Bytes::from(body)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(response)
+}
+
+/// Puts a token in the place of the URL's ticket, if it bears one.
+///
+/// # Errors
+/// UNAUTHENTICATED for a ticket that was never issued, was used, or is too old; 400 where there is a token already.
+pub(super) fn redeem(head: &mut Parts, tickets: &Tickets) -> Result<(), Status> {
+    let Some(query) = head.uri.query().filter(|query| query.contains(TICKET)) else { return Ok(()) };
+    let (Some(Ok(ticket)), rest) = take_parameter(query, PARAMETER) else { return Ok(()) };
+    if head.method != Method::GET || !ticket.starts_with(TICKET) {
+        return Ok(());
+    }
+    if head.headers.contains_key(header::AUTHORIZATION) {
+        return Err(second_token("the ticket"));
+    }
+    let token = tickets.redeem(&ticket).ok_or_else(|| {
+        Status::client(Code::Unauthenticated, "the ticket is unknown, was used, or is too old: ask for another one")
+            .with_reason(Reason::TicketInvalid)
+    })?;
+    head.headers.insert(header::AUTHORIZATION, token);
+    head.uri = without_query(&head.uri, &rest);
+    Ok(())
+}
+
+/// The same URL with another query.
+fn without_query(uri: &Uri, rest: &str) -> Uri {
+    let mut parts = uri.clone().into_parts();
+    let path = uri.path();
+    let text = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
+    // Never fails: both were parts of one.
+    parts.path_and_query = PathAndQuery::try_from(text).ok().or(parts.path_and_query);
+    Uri::from_parts(parts).unwrap_or_default()
+}
