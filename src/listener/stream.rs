@@ -29,6 +29,15 @@ pub(super) enum Socket {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Socket {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
+        }
+    }
+}
+
 impl<T> Stream<T> {
     pub(super) fn new(socket: Socket, ticket: T) -> Self {
         Self { unread: Bytes::new(), socket, _ticket: ticket }
@@ -48,12 +57,13 @@ impl<T: Unpin> AsyncRead for Stream<T> {
             let count = this.unread.len().min(buf.remaining());
             buf.put_slice(&this.unread[..count]);
             this.unread.advance(count);
+            // With what came behind it, so that nobody makes room for a second read. Whatever else is there shows then.
+            if buf.remaining() > 0 {
+                let _ = this.socket.poll_read(cx, buf);
+            }
             return Poll::Ready(Ok(()));
         }
-        match &mut this.socket {
-            Socket::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Socket::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
+        this.socket.poll_read(cx, buf)
     }
 }
 
