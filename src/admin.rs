@@ -27,6 +27,8 @@ pub struct Admin {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     /// What is known of every upstream's schema, in JSON.
     pub schemas: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The clients that are furthest behind, in JSON.
+    pub slow_readers: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
 /// Whether calls can be answered, and what is in the way.
@@ -104,7 +106,7 @@ async fn serve(tcp: TcpStream, admin: Admin, drain: Drain) {
 }
 
 fn answer(method: &Method, path: &str, admin: &Admin, drain: &Drain) -> Response<Full<Bytes>> {
-    if !matches!(path, "/" | "/livez" | "/readyz" | "/metrics" | "/schemas") {
+    if !matches!(path, "/" | "/livez" | "/readyz" | "/metrics" | "/schemas" | "/slow-readers") {
         return text(StatusCode::NOT_FOUND, "there is no such page; / lists them\n");
     }
     if method != Method::GET && method != Method::HEAD {
@@ -115,6 +117,7 @@ fn answer(method: &Method, path: &str, admin: &Admin, drain: &Drain) -> Response
         "/readyz" => readyz((admin.ready)(), drain.is_announced()),
         "/metrics" => metrics((admin.metrics)()),
         "/schemas" => response(StatusCode::OK, "application/json", (admin.schemas)()),
+        "/slow-readers" => response(StatusCode::OK, "application/json", (admin.slow_readers)()),
         _ => text(StatusCode::OK, INDEX),
     }
 }
@@ -203,10 +206,11 @@ fn response(status: StatusCode, content_type: &'static str, body: impl Into<Byte
 const INDEX: &str = "\
 Tidegate admin
 
-/livez    ok while the process runs
-/readyz   ok while calls can be answered, else what is in the way
-/schemas  what is known of every upstream's schema
-/metrics  every metric, in the text format of OpenMetrics
+/livez         ok while the process runs
+/readyz        ok while calls can be answered, else what is in the way
+/schemas       what is known of every upstream's schema
+/slow-readers  the clients that are furthest behind in what is kept for them
+/metrics       every metric, in the text format of OpenMetrics
 
 POST /drain                  the process ends when its calls have
 POST /drain {\"share\": 0.2}   a fifth of the connections in use is asked to leave
@@ -256,6 +260,7 @@ mod tests {
             ready: Arc::new(move || readiness.clone()),
             metrics: Arc::new(move || exposition.to_owned()),
             schemas: Arc::new(|| r#"{"upstreams":[]}"#.to_owned()),
+            slow_readers: Arc::new(|| r#"{"slow_readers":[]}"#.to_owned()),
         };
         let address = spawn("127.0.0.1:0".parse().unwrap(), admin, drain.clone()).unwrap();
         (address, drain)
@@ -276,6 +281,7 @@ mod tests {
             ("GET /metrics", "200 OK", "a_total 1\n# EOF\n"),
             ("GET /schemas", "200 OK", "content-type: application/json"),
             ("GET /schemas", "200 OK", r#"{"upstreams":[]}"#),
+            ("GET /slow-readers", "200 OK", r#"{"slow_readers":[]}"#),
             ("GET /", "200 OK", "/readyz"),
             ("HEAD /livez", "200 OK", "content-length: 2"),
             ("GET /metrics/", "404 Not Found", "no such page"),
@@ -365,8 +371,9 @@ mod tests {
     fn a_taken_address_is_named() {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let (metrics, schemas) = (Arc::new(String::new), Arc::new(String::new));
-        let admin = Admin { ready: Arc::new(ready), metrics, schemas };
+        let page = Arc::new(String::new);
+        let (metrics, schemas, slow_readers) = (page.clone(), page.clone(), page);
+        let admin = Admin { ready: Arc::new(ready), metrics, schemas, slow_readers };
         let error = spawn(address, admin, Drain::new()).unwrap_err();
         assert!(error.to_string().starts_with(&format!("the admin server cannot listen on {address}: ")), "{error}");
     }

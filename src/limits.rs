@@ -43,10 +43,16 @@ pub struct Limits {
     pub ws_pong_timeout: Duration,
     /// Most shared streams in the process; beyond it a call that would open one is refused with UNAVAILABLE.
     pub share_topics_max: usize,
-    /// Most memory that one shared stream remembers messages in, in bytes; the newest message stays however large it is.
-    pub share_topic_bytes_max: usize,
-    /// The same of all shared streams in the process.
-    pub share_bytes_max: usize,
+    /// Most messages that a reader of a stream may lag behind where the upstream does not wait for it.
+    pub stream_buffer_messages_max: usize,
+    /// Most bytes that are kept for that, and to replay a shared stream; the newest message stays however large it is.
+    pub stream_buffer_bytes_max: usize,
+    /// Most bytes that are kept so for all calls of one client connection; those with the most give way.
+    pub stream_buffer_connection_bytes_max: usize,
+    /// The same of all calls and shared streams in the process.
+    pub stream_buffer_total_bytes_max: usize,
+    /// Longest time that a client may take nothing of what waits to be written to it.
+    pub write_stall_timeout: Duration,
     /// How long a graceful stop tells balancers to send nobody new before it begins.
     pub drain_delay: Duration,
     /// Longest time over which connections are told to leave, a few at a time, when the process stops or sheds some.
@@ -76,8 +82,11 @@ impl Default for Limits {
             ws_ping: Duration::from_secs(30),
             ws_pong_timeout: Duration::from_secs(10),
             share_topics_max: 10_000,
-            share_topic_bytes_max: 8 << 20,
-            share_bytes_max: 256 << 20,
+            stream_buffer_messages_max: 256,
+            stream_buffer_bytes_max: 8 << 20,
+            stream_buffer_connection_bytes_max: 32 << 20,
+            stream_buffer_total_bytes_max: 256 << 20,
+            write_stall_timeout: Duration::from_secs(60),
             drain_delay: Duration::ZERO,
             drain_window: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(30),

@@ -5,6 +5,7 @@ use std::{
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
     io::{self, Write},
+    pin::Pin,
     process::ExitCode,
     sync::Arc,
     thread,
@@ -14,14 +15,17 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::runtime::{self, Runtime};
 
-use super::schemas::{Keeper, Report, Schemas};
+use super::{
+    schemas::{Keeper, Report, Schemas},
+    slow_readers,
+};
 use crate::{
     admin::{self, Admin, Readiness},
     config::{ConfigErrors, Settings},
     drain::Drain,
     edge::Peer,
-    gateway::{Gateway, Process, Snapshot},
-    server::{self, Server},
+    gateway::{Gateway, Process, ReplyBody, Snapshot},
+    server::{self, Outgoing, Server},
     services,
     telemetry::{self, Telemetry},
     upstream::{Cluster, Pool},
@@ -117,14 +121,16 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
     let (control, mut keeper) = keep(schemas)?;
     control.block_on(keeper.first_round(FIRST_ROUND));
 
-    let urls = say_addresses(&server, settings, &report, &telemetry, &drain)?;
+    let process = Process::new(&settings.limits, drain.clone(), RandomState::new().build_hasher().finish());
+    let hub = process.hub.clone();
+    telemetry.watch_stream_buffers(Box::new(move || slow_readers::buffered(&hub)));
+    let urls = say_addresses(&server, settings, &report, &telemetry, &process)?;
     server::on_signals(drain.clone(), settings.limits.drain_delay).map_err(BootError::run)?;
     thread::Builder::new()
         .name("schemas".to_owned())
         .spawn(move || control.block_on(keeper.run()))
         .map_err(BootError::run)?;
     ready(&urls);
-    let process = Process::new(&settings.limits, drain.clone(), RandomState::new().build_hasher().finish());
     let worker = {
         let telemetry = telemetry.clone();
         move |_| {
@@ -142,6 +148,12 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
     served
 }
 
+impl Outgoing for ReplyBody {
+    fn stalled(self: Pin<&mut Self>) {
+        self.get_mut().stalled();
+    }
+}
+
 /// The keeper, and the runtime that it belongs to.
 fn keep(schemas: Schemas) -> Result<(Runtime, Keeper), BootError> {
     let control = runtime::Builder::new_current_thread().enable_all().build().map_err(BootError::run)?;
@@ -157,19 +169,21 @@ fn say_addresses(
     settings: &Settings,
     report: &Arc<ArcSwap<Report>>,
     telemetry: &Arc<Telemetry>,
-    drain: &Drain,
+    process: &Process,
 ) -> Result<Vec<String>, BootError> {
     let urls: Vec<_> =
         server.addresses().into_iter().map(|(scheme, address)| format!("{scheme}://{address}")).collect();
     let mut lines: String = urls.iter().map(|url| format!("listening {url}\n")).collect();
     if let Some(address) = settings.admin {
         let (readiness, schemas, telemetry) = (report.clone(), report.clone(), telemetry.clone());
+        let hub = process.hub.clone();
         let admin = Admin {
             ready: Arc::new(move || readiness.load().readiness()),
             metrics: Arc::new(move || telemetry.metrics_text()),
             schemas: Arc::new(move || schemas.load().json()),
+            slow_readers: Arc::new(move || slow_readers::json(&hub)),
         };
-        let address = admin::spawn(address, admin, drain.clone()).map_err(BootError::run)?;
+        let address = admin::spawn(address, admin, process.drain.clone()).map_err(BootError::run)?;
         lines += &format!("admin http://{address}\n");
     }
     say(&lines);

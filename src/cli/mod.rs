@@ -8,6 +8,7 @@ mod listener;
 mod openapi;
 mod routes;
 mod schemas;
+mod slow_readers;
 
 use std::{
     net::SocketAddr,

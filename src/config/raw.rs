@@ -274,6 +274,25 @@ pub(super) struct RawRoute {
     /// has its own. See docs/protocols.md.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) share: Option<RawShare>,
+    /// What becomes of a client that takes the replies of a stream more slowly than the upstream sends them. Without it:
+    /// `block`, and `disconnect` where the stream is shared. See docs/protocols.md.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) slow_reader: Option<RawSlowReader>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RawSlowReader {
+    /// The upstream waits for it: nothing is kept, and nothing is lost. Not for streams that are shared.
+    Block,
+    /// The upstream is read on. What the client has not taken is kept within `limits.stream_buffer_*`; beyond them, the oldest
+    /// messages are dropped.
+    DropOldest,
+    /// The upstream is read on, and of what the client has not taken only the newest message is kept.
+    Latest,
+    /// As with `drop_oldest`, but instead of losing messages the call is ended with RESOURCE_EXHAUSTED, and with UNAVAILABLE
+    /// where the stream is shared, which waits for the fastest of its clients.
+    Disconnect,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -541,10 +560,18 @@ limits! {
     ws_pong_timeout: Period,
     /// Most streams in the process that calls share; beyond it a call that would open one more is refused with UNAVAILABLE.
     share_topics_max: Count,
-    /// Most memory in which one shared stream remembers messages. The newest one stays however large it is.
-    share_topic_bytes_max: Size,
-    /// The same of all shared streams in the process together.
-    share_bytes_max: Size,
+    /// Most messages that a client may lag behind a stream whose upstream does not wait for it: one that is shared, or that a
+    /// `slow_reader` makes so.
+    stream_buffer_messages_max: Count,
+    /// Most memory in which one such stream keeps messages, those for replay included. The newest one stays however large it is.
+    stream_buffer_bytes_max: Size,
+    /// The same of all calls of one client connection together; those that keep most give way.
+    stream_buffer_connection_bytes_max: Size,
+    /// The same of the whole process; those that keep most give way.
+    stream_buffer_total_bytes_max: Size,
+    /// Longest time that a client may take nothing of what waits to be written to it. Its call is ended then, or its
+    /// connection where that is what stands still.
+    write_stall_timeout: Period,
     /// How long a stop tells balancers (`/readyz`, `grpc.health.v1`) to send nobody new before it begins.
     drain_delay: Span,
     /// Longest time over which connections are told to leave, a few at a time, at a stop or by `tidegate drain --share`. Those

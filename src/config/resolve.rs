@@ -169,6 +169,11 @@ fn share(route: &RawRoute, key: &str, findings: &mut Findings<'_>) {
     if share.public && share.key.iter().any(|name| is_credential(&name.0.0)) {
         findings.fault(&format!("{key}.share.key"), "names credentials, which make no difference where it is `public`");
     }
+    if route.slow_reader == Some(RawSlowReader::Block) {
+        let text = "`block` would let one client stop the others that share the stream: \
+                    give `drop_oldest`, `latest` or `disconnect`";
+        findings.fault(&format!("{key}.slow_reader"), text);
+    }
 }
 
 fn assets(raw: &RawConfig, findings: &mut Findings<'_>) {
@@ -322,6 +327,7 @@ impl From<RawRoute> for RouteRule {
             compress_streams: raw.compress_streams,
             sse: raw.sse.into(),
             share: raw.share.map(|share| Arc::new(share.into())),
+            slow_reader: raw.slow_reader.map(Into::into),
         };
         Self { matches: raw.matches.into(), policy }
     }
@@ -344,6 +350,7 @@ impl From<&RouteRule> for RawRoute {
             compress_streams,
             sse,
             share,
+            slow_reader,
         } = &rule.policy;
         let headers = |names: &[String]| names.iter().map(|name| Text(HeaderField(name.clone()))).collect();
         let (upstream, upstreams) = match &upstreams[..] {
@@ -371,6 +378,7 @@ impl From<&RouteRule> for RawRoute {
             compress_streams: *compress_streams,
             sse: sse.into(),
             share: share.as_deref().map(Into::into),
+            slow_reader: slow_reader.map(Into::into),
         }
     }
 }
@@ -451,6 +459,28 @@ impl From<OutputSettings> for RawOutput {
     fn from(output: OutputSettings) -> Self {
         let OutputSettings { defaults, enum_numbers, proto_names, int64_numbers, pretty } = output;
         Self { defaults, enum_numbers, proto_names, int64_numbers, pretty }
+    }
+}
+
+impl From<RawSlowReader> for SlowReader {
+    fn from(raw: RawSlowReader) -> Self {
+        match raw {
+            RawSlowReader::Block => Self::Block,
+            RawSlowReader::DropOldest => Self::DropOldest,
+            RawSlowReader::Latest => Self::Latest,
+            RawSlowReader::Disconnect => Self::Disconnect,
+        }
+    }
+}
+
+impl From<SlowReader> for RawSlowReader {
+    fn from(policy: SlowReader) -> Self {
+        match policy {
+            SlowReader::Block => Self::Block,
+            SlowReader::DropOldest => Self::DropOldest,
+            SlowReader::Latest => Self::Latest,
+            SlowReader::Disconnect => Self::Disconnect,
+        }
     }
 }
 

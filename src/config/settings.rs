@@ -211,6 +211,21 @@ pub struct RoutePolicy {
     pub sse: EventStream,
     /// Identical calls share a stream; none: each has its own.
     pub share: Option<Arc<Share>>,
+    /// None: what is usual, which depends on whether the stream is shared.
+    pub slow_reader: Option<SlowReader>,
+}
+
+/// What becomes of a client that takes the replies of a stream more slowly than they come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlowReader {
+    /// The upstream waits for it.
+    Block,
+    /// Beyond the bounds it loses what is oldest.
+    DropOldest,
+    /// It gets the newest message, whenever it takes one.
+    Latest,
+    /// Beyond the bounds it is cut off.
+    Disconnect,
 }
 
 /// What becomes of a stream when the bearer token that it was opened with expires.

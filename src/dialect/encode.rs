@@ -172,6 +172,13 @@ impl ReplyEncoder {
         }
     }
 
+    /// Tells, where the framing can, that so many messages were dropped.
+    pub fn skipped(&self, count: u64, out: &mut Vec<u8>) {
+        if self.is_events() {
+            sse::write_skipped(count, out);
+        }
+    }
+
     fn write(
         &self,
         codec: &Codec,

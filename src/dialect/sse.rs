@@ -141,6 +141,13 @@ pub(super) fn write_gap(position: Option<Position>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: ~gap\ndata: {\"reason\":\"HISTORY_GONE\"}\n\n");
 }
 
+/// What stands in place of messages that were dropped because the client is too slow.
+pub(super) fn write_skipped(count: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"event: ~gap\ndata: {\"reason\":\"MESSAGES_DROPPED\",\"count\":");
+    out.extend_from_slice(itoa::Buffer::new().format(count).as_bytes());
+    out.extend_from_slice(b"}\n\n");
+}
+
 /// Writes a field of an event, unless its value is empty. One that could be taken for the gateway's own gets a `~` in front.
 fn line(
     field: &[u8],

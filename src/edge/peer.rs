@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use http::HeaderValue;
 
-use crate::{config::Cidr, drain::Connection};
+use crate::{config::Cidr, drain::Connection, share::ConnectionBudget};
 
 /// The other end of a connection. The server puts one `Arc<Peer>` into the extensions of every request.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Peer {
     pub trusted_proxies: Arc<[Cidr]>,
     /// The server name of the TLS handshake (RFC 6066 §3), lower case.
     pub sni: Option<Box<str>>,
+    /// What may be kept for its calls together.
+    pub budget: ConnectionBudget,
     /// How the connection is told to end.
     pub connection: Arc<Connection>,
 }
@@ -35,6 +37,7 @@ impl Peer {
             tls: false,
             trusted_proxies: Arc::new([]),
             sni: None,
+            budget: ConnectionBudget::default(),
             connection: Arc::new(Connection::alone()),
         }
     }

@@ -1,5 +1,5 @@
-//! Where a call goes: to an upstream of its own, or to a stream that it shares with others. Whoever opens it does not know
-//! which.
+//! Where a call goes: to an upstream stream of its own, which may be read on without it, or to one that it shares with
+//! others. Whoever opens it does not know which.
 
 use std::task::{Context, Poll, ready};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     call::{CallHead, Closed, Replies, ReplyEvent, Requests, Transport, UnaryReply},
-    share::{self, Event, Sharing},
+    share::{self, Alone, Event, ReadingOn, Sharing},
     status::Status,
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Destination {
     pub(super) direct: Direct,
     /// None: a call of its own. Made of the head that the call is opened with.
     pub(super) shared: Option<Shared>,
+    /// How a call of its own is read on; none: at the pace of whoever reads it.
+    pub(super) reading_on: Option<ReadingOn>,
     /// Whether a stream ends when its token expires.
     pub(super) expires: bool,
 }
@@ -42,6 +44,7 @@ pub(super) struct Download {
 
 pub(super) enum Way {
     Direct(mirror::Download),
+    Alone(Alone),
     Shared(share::Download<Direct>),
 }
 
@@ -60,7 +63,11 @@ impl Transport for Destination {
             return Ok((Upload::Shared(requests), Download { way: Way::Shared(replies), expiry }));
         }
         let (requests, replies) = self.direct.open(head).await?;
-        Ok((Upload::Direct(requests), Download { way: Way::Direct(replies), expiry }))
+        let way = match &self.reading_on {
+            Some(how) => Way::Alone(share::read_on(replies, how.clone())),
+            None => Way::Direct(replies),
+        };
+        Ok((Upload::Direct(requests), Download { way, expiry }))
     }
 }
 
@@ -99,17 +106,18 @@ impl Replies for Download {
         if let Poll::Ready(status) = self.expiry.poll(cx) {
             return Poll::Ready(ReplyEvent::End(Err(status)));
         }
-        let call = match &mut self.way {
-            Way::Direct(call) => return call.poll_event(cx),
-            Way::Shared(call) => call,
-        };
         loop {
-            return Poll::Ready(match ready!(call.poll_event(cx)) {
+            let event = match &mut self.way {
+                Way::Direct(call) => return call.poll_event(cx),
+                Way::Alone(call) => ready!(call.poll_event(cx)),
+                Way::Shared(call) => ready!(call.poll_event(cx)),
+            };
+            return Poll::Ready(match event {
                 Event::Head(head) => ReplyEvent::Head(head),
                 Event::Message(entry) => ReplyEvent::Data(entry.envelope()),
                 Event::End(end) => ReplyEvent::End(end),
-                // Nobody who reads it so says where it was.
-                Event::Gap(_) => continue,
+                // Nobody who reads it so says where it was, or can tell.
+                Event::Gap(_) | Event::Skipped(_) => continue,
             });
         }
     }

@@ -176,6 +176,13 @@ impl Record {
         response
     }
 
+    /// The client took nothing for too long: nobody is left to be told.
+    pub(super) fn stalled(&mut self) {
+        self.with(|inner| inner.recorder.stalled());
+        let text = "the client took nothing of what was written to it for too long";
+        self.finish(Err(&Status::client(Code::Cancelled, text).with_reason(Reason::RequestAborted)));
+    }
+
     /// Writes the record. Again: no effect.
     pub(super) fn finish(&mut self, outcome: Result<(), &Status>) {
         let Some(inner) = self.0.take() else { return };

@@ -6,21 +6,20 @@ use std::{
     task::{Context, Poll},
 };
 
+use super::{
+    deflate::{self, Deflating},
+    envelopes::Pass,
+    etag,
+    line::Pieces,
+    request::Call,
+    stream::Pump,
+};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{self, Entry},
 };
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::mpsc;
-
-use super::{
-    deflate::{self, Deflating},
-    envelopes::Pass,
-    etag,
-    request::Call,
-    stream::Pump,
-};
 
 /// What the server writes to the client. Dropping it cancels the call.
 pub enum ReplyBody {
@@ -33,7 +32,7 @@ pub enum ReplyBody {
     /// gRPC, passed through.
     Pass(Box<Pass>),
     /// What a WebSocket says in a stream of HTTP/2.
-    Tunnel(mpsc::Receiver<Bytes>),
+    Tunnel(Pieces),
 }
 
 /// The reply was broken off on purpose: the client must see it end badly, never well.
@@ -51,6 +50,17 @@ impl std::error::Error for Broken {}
 impl ReplyBody {
     pub(super) fn empty() -> Self {
         Self::Whole(Bytes::new())
+    }
+
+    /// The client has taken nothing for too long: nothing more will be asked for.
+    pub fn stalled(&mut self) {
+        match self {
+            // Their calls have ended.
+            Self::Whole(_) | Self::Deflating(_) => {}
+            Self::Stream(pump) => pump.stalled(),
+            Self::Pass(pass) => pass.stalled(),
+            Self::Tunnel(pieces) => pieces.stalled(),
+        }
     }
 }
 
@@ -73,7 +83,7 @@ impl Body for ReplyBody {
                 body.poll_next(cx).map(|next| next.map(|piece| piece.map(Frame::data).map_err(|_| Broken)))
             }
             Self::Pass(pass) => pass.poll_frame(cx),
-            Self::Tunnel(pieces) => pieces.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
+            Self::Tunnel(pieces) => pieces.poll_next(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
         }
     }
 

@@ -288,7 +288,8 @@ impl<'c> Call<'c> {
             Some(Mirror { pool: pools.get(mirror.upstream)?.clone(), room: room.clone(), recorder: recorder.clone() })
         });
         let expires = opened.route.policy.settings.token_expiry == TokenExpiry::End && opened.route.streams();
-        Ok(Destination { direct: Direct { pool, mirror }, shared: self.shared(opened), expires })
+        let (shared, reading_on) = (self.shared(opened), self.reading_on(opened));
+        Ok(Destination { direct: Direct { pool, mirror }, shared, reading_on, expires })
     }
 
     /// The envelope of a call's only request message, made of path, query and body.

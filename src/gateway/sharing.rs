@@ -14,28 +14,44 @@ use super::{
 };
 use crate::{
     call::CallHead,
-    config,
+    config::{self, SlowReader},
     edge::REQUEST_ID,
-    share::{Own, Resume, Sharing},
+    share::{Caller, Own, ReadingOn, Resume, Sharing},
     wire::{self, metadata},
 };
 
 impl Call<'_> {
+    /// None where the upstream waits for whoever reads the call.
+    pub(super) fn reading_on(&self, opened: &Opened<'_>) -> Option<ReadingOn> {
+        let slow_reader = opened.route.policy.settings.slow_reader.filter(|policy| *policy != SlowReader::Block)?;
+        opened.route.server_streaming.then(|| ReadingOn {
+            hub: self.worker.process.hub.clone(),
+            caller: Caller { path: opened.head.path.clone(), client: self.client.address },
+            connection: self.peer.budget.clone(),
+            slow_reader,
+            reply_bytes_max: self.snapshot.limits.reply_message_bytes_max,
+            recorder: self.worker.recorder.clone(),
+        })
+    }
+
     /// None where the call has an upstream stream of its own.
     pub(super) fn shared(&self, opened: &Opened<'_>) -> Option<Shared> {
         let route = opened.route;
         let settings = route.policy.settings.share.clone().filter(|_| route.is_shared())?;
         let resume = route.binding.resumes().then(|| resume(self.snapshot.clone(), route.index));
         let (process, recorder) = (self.worker.process.clone(), self.worker.recorder.clone());
+        let client = self.client.address;
         let (upstream, start, limits) = (opened.upstream, opened.start, self.snapshot.limits.clone());
+        let slow_reader = route.policy.settings.slow_reader.unwrap_or(SlowReader::Disconnect);
         Some(Arc::new(move |head: CallHead, transport: Direct| {
             let encodings = encodings(&head.metadata);
             Sharing {
                 hub: process.hub.clone(),
                 transport,
-                own: Own { start, deadline: head.deadline, encodings, first: request_id(&head.metadata) },
+                own: Own { client, start, deadline: head.deadline, encodings, first: request_id(&head.metadata) },
                 head: common(head, &settings),
                 settings: settings.clone(),
+                slow_reader,
                 upstream,
                 resume: resume.clone(),
                 recorder: recorder.clone(),

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     codec::{Binding, Codec},
     coding::Coding,
-    config::{self, Compression, Location, MethodMatch, SchemaSource, Settings, Upstream},
+    config::{self, Compression, Location, MethodMatch, SchemaSource, Settings, SlowReader, Upstream},
     dialect::{Dialect, MethodKind, connect},
     edge::Cors,
     limits::Limits,
@@ -382,6 +382,11 @@ impl Snapshot {
 }
 
 impl Route {
+    /// Whether a client is told that it lost messages: not where all but the newest are expected to be lost.
+    pub(super) fn tells_skipped(&self) -> bool {
+        self.policy.settings.slow_reader == Some(SlowReader::DropOldest)
+    }
+
     /// Whether its calls are more than one message each way. Taken for so where no schema says.
     pub(super) fn streams(&self) -> bool {
         self.client_streaming || self.server_streaming

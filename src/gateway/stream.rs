@@ -161,6 +161,8 @@ pub struct Pump {
     ended: Option<End>,
     /// The client comes from a shared stream, and this is none.
     lost_its_place: bool,
+    /// Messages that the client lost are told.
+    tells_skipped: bool,
     /// The reply is broken off at the next poll, when what was written before is on its way.
     breaking: bool,
     idle: Option<Idle>,
@@ -173,8 +175,23 @@ enum Event {
     Reply(ReplyEvent),
     /// Of a shared stream: what the client saw last is not known any more.
     Gap(Position),
+    /// The client was too slow for so many messages.
+    Skipped(u64),
     /// Of a shared stream.
     Message(Arc<Entry>),
+}
+
+/// Of a stream whose messages each call writes for itself.
+impl From<share::Event> for Event {
+    fn from(event: share::Event) -> Self {
+        match event {
+            share::Event::Head(head) => Self::Reply(ReplyEvent::Head(head)),
+            share::Event::Message(entry) => Self::Reply(ReplyEvent::Data(entry.envelope())),
+            share::Event::End(end) => Self::Reply(ReplyEvent::End(end)),
+            share::Event::Gap(position) => Self::Gap(position),
+            share::Event::Skipped(count) => Self::Skipped(count),
+        }
+    }
 }
 
 /// What happens on an SSE stream when nothing does.
@@ -212,6 +229,7 @@ impl Pump {
             held: None,
             ended: None,
             lost_its_place: false,
+            tells_skipped: route.tells_skipped(),
             breaking: false,
             idle,
             deflater: None,
@@ -265,6 +283,7 @@ impl Pump {
                     Poll::Ready(Event::Reply(ReplyEvent::Head(head))) => metadata = Some(head),
                     Poll::Ready(Event::Reply(ReplyEvent::End(Err(status)))) => return Poll::Ready(Err(status)),
                     Poll::Ready(Event::Gap(position)) => self.encoder.gap(Some(position), &mut self.out),
+                    Poll::Ready(Event::Skipped(count)) => self.skipped(count),
                     Poll::Ready(event) => {
                         self.held = Some(event);
                         return Poll::Ready(Ok(metadata.take().unwrap_or_default()));
@@ -424,9 +443,20 @@ impl Pump {
                 self.encoder.gap(Some(position), &mut self.out);
                 Ok(())
             }
+            Event::Skipped(count) => {
+                self.skipped(count);
+                Ok(())
+            }
         };
         if let Err(status) = moved {
             self.end(Err(&status));
+        }
+    }
+
+    fn skipped(&mut self, count: u64) {
+        if self.tells_skipped {
+            self.behind();
+            self.encoder.skipped(count, &mut self.out);
         }
     }
 
@@ -505,22 +535,26 @@ impl Pump {
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let Some(replies) = &mut self.replies else { return Poll::Pending };
+        if let Poll::Ready(status) = replies.expiry.poll(cx) {
+            return Poll::Ready(Event::Reply(ReplyEvent::End(Err(status))));
+        }
         let event = match &mut replies.way {
-            Way::Shared(call) if self.format.is_some() => match replies.expiry.poll(cx) {
-                Poll::Ready(status) => Event::Reply(ReplyEvent::End(Err(status))),
-                Poll::Pending => match ready!(call.poll_event(cx)) {
-                    share::Event::Head(head) => Event::Reply(ReplyEvent::Head(head)),
-                    share::Event::End(end) => Event::Reply(ReplyEvent::End(end)),
-                    share::Event::Message(entry) => Event::Message(entry),
-                    share::Event::Gap(position) => Event::Gap(position),
-                },
+            Way::Direct(call) => Event::Reply(ready!(call.poll_event(cx))),
+            Way::Alone(call) => ready!(call.poll_event(cx)).into(),
+            Way::Shared(call) => match ready!(call.poll_event(cx)) {
+                share::Event::Message(entry) if self.format.is_some() => Event::Message(entry),
+                event => event.into(),
             },
-            Way::Direct(_) | Way::Shared(_) => Event::Reply(ready!(replies.poll_event(cx))),
         };
         if let Event::Reply(ReplyEvent::Head(metadata)) = &event {
             self.messages.on_head(metadata);
         }
         Poll::Ready(event)
+    }
+
+    /// The client has taken nothing for too long.
+    pub(super) fn stalled(&mut self) {
+        self.record.stalled();
     }
 
     /// Nobody is to read the stream, and nobody expected to: it counts as a call that ended well.

@@ -12,7 +12,10 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::{DevelopmentCertificate, ListenError, Stream, stream::Socket, tls};
-use crate::config::{Cidr, Listener};
+use crate::{
+    config::{Cidr, Listener},
+    limits::Limits,
+};
 
 /// A bound address. Clients can connect, but nobody accepts yet.
 pub struct Bound {
@@ -79,16 +82,18 @@ impl Gate {
     /// Does the TLS handshake, if there is one. `ticket` lives as long as the connection.
     ///
     /// # Errors
-    /// A failed handshake, or one longer than `handshake_timeout`.
-    pub async fn open<T>(&self, tcp: TcpStream, ticket: T, handshake_timeout: Duration) -> io::Result<Opened<T>> {
+    /// A failed handshake, or one longer than `limits.handshake_timeout`.
+    pub async fn open<T>(&self, tcp: TcpStream, ticket: T, limits: &Limits) -> io::Result<Opened<T>> {
+        let stall = limits.write_stall_timeout;
         let Some(acceptor) = &self.tls else {
-            return Ok(Opened { stream: Stream::new(Socket::Plain(tcp), ticket), tls: false, alpn: None, sni: None });
+            let stream = Stream::new(Socket::Plain(tcp), ticket, stall);
+            return Ok(Opened { stream, tls: false, alpn: None, sni: None });
         };
-        let tls = timeout(handshake_timeout, acceptor.accept(tcp)).await??;
+        let tls = timeout(limits.handshake_timeout, acceptor.accept(tcp)).await??;
         let (_, session) = tls.get_ref();
         let alpn = session.alpn_protocol().map(<[u8]>::to_vec);
         let sni = session.server_name().map(|name| name.to_ascii_lowercase().into_boxed_str());
-        Ok(Opened { stream: Stream::new(Socket::Tls(Box::new(tls)), ticket), tls: true, alpn, sni })
+        Ok(Opened { stream: Stream::new(Socket::Tls(Box::new(tls)), ticket, stall), tls: true, alpn, sni })
     }
 }
 

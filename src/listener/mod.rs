@@ -3,6 +3,7 @@
 mod bound;
 mod certificates;
 mod development;
+mod stall;
 mod stream;
 mod tls;
 
@@ -10,7 +11,8 @@ use std::{io, net::SocketAddr, path::PathBuf};
 
 pub use bound::{Bound, Gate, Opened};
 pub use development::DevelopmentCertificate;
-pub use stream::Stream;
+pub use stall::Stall;
+pub use stream::{Stalled, Stream};
 pub(crate) use tls::ALPN_H2;
 
 /// Why a listener cannot serve. The texts name the address or the file, and what is wrong with it.

@@ -3,7 +3,12 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -13,14 +18,33 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
+use super::Stall;
+
 /// A connection. One type for both kinds, so that the HTTP code above is compiled once.
 ///
-/// `T` is whatever has to live exactly as long as the connection, wherever an upgrade carries it.
+/// A write fails where the peer has taken nothing for too long. `T` is whatever has to live exactly as long as the
+/// connection, wherever an upgrade carries it.
 pub struct Stream<T> {
     /// Read already, and still to be given to the reader.
     unread: Bytes,
     socket: Socket,
+    stall: Stall,
+    stalled: Stalled,
     _ticket: T,
+}
+
+/// Tells whether a connection failed because its peer took nothing. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Stalled(Arc<AtomicBool>);
+
+impl Stalled {
+    pub fn is_set(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    pub fn set(&self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 pub(super) enum Socket {
@@ -39,8 +63,24 @@ impl Socket {
 }
 
 impl<T> Stream<T> {
-    pub(super) fn new(socket: Socket, ticket: T) -> Self {
-        Self { unread: Bytes::new(), socket, _ticket: ticket }
+    pub(super) fn new(socket: Socket, ticket: T, write_stall_timeout: Duration) -> Self {
+        let (stall, stalled) = (Stall::new(write_stall_timeout), Stalled::default());
+        Self { unread: Bytes::new(), socket, stall, stalled, _ticket: ticket }
+    }
+
+    pub fn stalled(&self) -> Stalled {
+        self.stalled.clone()
+    }
+
+    /// Watches what became of a write.
+    fn watch<R>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        if written.is_ready() {
+            self.stall.moved();
+        } else if self.stall.poll(cx).is_ready() {
+            self.stalled.set();
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        written
     }
 
     /// Puts bytes back in front of what is still to be read.
@@ -69,10 +109,12 @@ impl<T: Unpin> AsyncRead for Stream<T> {
 
 impl<T: Unpin> AsyncWrite for Stream<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let written = match &mut this.socket {
             Socket::Plain(tcp) => Pin::new(tcp).poll_write(cx, bytes),
             Socket::Tls(tls) => Pin::new(tls).poll_write(cx, bytes),
-        }
+        };
+        this.watch(cx, written)
     }
 
     fn poll_write_vectored(
@@ -80,10 +122,12 @@ impl<T: Unpin> AsyncWrite for Stream<T> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().socket {
+        let this = self.get_mut();
+        let written = match &mut this.socket {
             Socket::Plain(tcp) => Pin::new(tcp).poll_write_vectored(cx, slices),
             Socket::Tls(tls) => Pin::new(tls).poll_write_vectored(cx, slices),
-        }
+        };
+        this.watch(cx, written)
     }
 
     /// Both kinds join slices: TCP in one system call, TLS in one record.
@@ -92,10 +136,13 @@ impl<T: Unpin> AsyncWrite for Stream<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().socket {
-            Socket::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+        let this = self.get_mut();
+        let flushed = match &mut this.socket {
+            // Nothing waits there: what it says is no sign of the peer.
+            Socket::Plain(tcp) => return Pin::new(tcp).poll_flush(cx),
             Socket::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
+        };
+        this.watch(cx, flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -26,6 +26,7 @@ use crate::{
     edge::Peer,
     limits::Limits,
     listener::{Opened, Stream},
+    share::ConnectionBudget,
 };
 
 /// What all connections of a worker share.
@@ -72,13 +73,13 @@ pub(super) async fn serve<H: Handler>(shared: Arc<Shared>, accepted: Accepted<Tc
     if shared.drain.is_draining() {
         connection.leave();
     }
-    let service = PerConnection { handler, peer: Arc::new(peer) };
+    let service = PerConnection { handler, peer: Arc::new(peer), stalled: stream.stalled() };
     let served: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
         Protocol::Http1 => {
             let http1 = shared.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
             drive(http1, &connection).await.map_err(Into::into)
         }
-        Protocol::Http2 => serve_http2(&shared.http2, stream, service, &connection).await,
+        Protocol::Http2 => serve_http2(&shared, stream, service, &connection).await,
     };
     if let Err(error) = served {
         tracing::debug!(%remote, error = &*error, "a connection broke");
@@ -86,14 +87,14 @@ pub(super) async fn serve<H: Handler>(shared: Arc<Shared>, accepted: Accepted<Tc
 }
 
 async fn serve_http2<H: Handler>(
-    builder: &h2::server::Builder,
+    shared: &Shared,
     stream: Stream<Ticket>,
     service: PerConnection<H>,
     connection: &Connection,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
     let http2 = tokio::select! {
         biased;
-        opened = Http2::open(builder, stream, service) => opened?,
+        opened = Http2::open(&shared.http2, shared.limits.write_stall_timeout, stream, service) => opened?,
         // The client does not even read our settings.
         () = poll_fn(|cx| if connection.poll_closing(cx) { Poll::Ready(()) } else { Poll::Pending }) => return Ok(()),
     };
@@ -104,7 +105,7 @@ async fn serve_http2<H: Handler>(
 async fn open(shared: &Shared, accepted: Accepted<TcpStream>) -> io::Result<Option<(Stream<Ticket>, Protocol, Peer)>> {
     let Accepted { tcp, remote, gate, ticket } = accepted;
     let local = tcp.local_addr()?;
-    let mut opened = gate.open(tcp, ticket, shared.limits.handshake_timeout).await?;
+    let mut opened = gate.open(tcp, ticket, &shared.limits).await?;
     let Some(protocol) = timeout(shared.limits.header_timeout, protocol::find(&mut opened)).await?? else {
         return Ok(None);
     };
@@ -117,6 +118,7 @@ async fn open(shared: &Shared, accepted: Accepted<TcpStream>) -> io::Result<Opti
         tls,
         trusted_proxies: gate.trusted_proxies(),
         sni,
+        budget: ConnectionBudget::default(),
         connection: Arc::new(shared.registry.enter()),
     };
     Ok(Some((stream, protocol, peer)))

@@ -24,9 +24,12 @@ use super::{
     Options, RequestBody,
     connection::Graceful,
     date,
-    service::{Handler, PerConnection},
+    service::{Counted, Handler, Outgoing, PerConnection},
 };
-use crate::keepalive::{Heard, Keepalive, Pace};
+use crate::{
+    keepalive::{Heard, Keepalive, Pace},
+    listener::Stall,
+};
 
 /// How connections are opened.
 pub(super) fn builder(options: &Options) -> Builder {
@@ -48,6 +51,7 @@ pub(super) struct Http2<T, H> {
     connection: Connection<Heard<T>, Bytes>,
     service: PerConnection<H>,
     keepalive: Option<Keepalive>,
+    write_stall_timeout: Duration,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Http2<T, H> {
@@ -55,18 +59,24 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Http2<T, H> {
     ///
     /// # Errors
     /// What the client sends is not HTTP/2.
-    pub(super) async fn open(builder: &Builder, io: T, service: PerConnection<H>) -> Result<Self, h2::Error> {
+    pub(super) async fn open(
+        builder: &Builder,
+        write_stall_timeout: Duration,
+        io: T,
+        service: PerConnection<H>,
+    ) -> Result<Self, h2::Error> {
         let (io, heard) = Heard::new(io);
         let mut connection = builder.handshake(io).await?;
         let keepalive = connection.ping_pong().map(|pings| Keepalive::new(pings, PACE, heard));
-        Ok(Self { connection, service, keepalive })
+        Ok(Self { connection, service, keepalive, write_stall_timeout })
     }
 
     fn begin(&self, request: Request<h2::RecvStream>, respond: SendResponse<Bytes>) {
         let (head, frames) = request.into_parts();
         let body = RequestBody::http2(&head.headers, frames);
         // A panic in a request's task ends that stream only: the runtime catches it.
-        tokio::spawn(answer(self.service.answer(Request::from_parts(head, body)), respond));
+        let answered = self.service.answer(Request::from_parts(head, body));
+        tokio::spawn(answer(answered, respond, self.write_stall_timeout));
     }
 }
 
@@ -101,10 +111,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin, H: Handler> Graceful for Http2<T, H> {
 }
 
 /// The life of one stream: its answer, unless the client resets it before; dropped with it, the answer is cancelled.
-async fn answer<B>(answer: impl Future<Output = Response<B>>, mut respond: SendResponse<Bytes>)
-where
-    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
-{
+async fn answer<B: Outgoing>(
+    answer: impl Future<Output = Response<Counted<B>>>,
+    mut respond: SendResponse<Bytes>,
+    write_stall_timeout: Duration,
+) {
     let mut answer = pin!(answer);
     let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
         Poll::Ready(response) => Poll::Ready(Some(response)),
@@ -121,7 +132,7 @@ where
     }
     match respond.send_response(head, is_end) {
         Ok(_) if is_end => {}
-        Ok(stream) => Reply { stream, is_behind: false }.write(body).await,
+        Ok(stream) => Reply::new(stream, write_stall_timeout).write(body).await,
         Err(error) => {
             tracing::debug!(%error, "an answer's head cannot be sent over HTTP/2");
             respond.send_reset(Reason::INTERNAL_ERROR);
@@ -132,36 +143,52 @@ where
 /// Where an answer's body goes.
 struct Reply {
     stream: SendStream<Bytes>,
-    /// What was sent may still wait for the client's window.
-    is_behind: bool,
+    /// What the client's window has no room for yet, and whether it is the last.
+    rest: Option<(Bytes, bool)>,
+    stall: Stall,
 }
 
-/// What a body gives next; none at its end.
-type Next<B> = Option<Result<Frame<Bytes>, <B as Body>::Error>>;
+/// What is to be written next.
+enum Next<B: Body> {
+    /// What a body gives; none at its end.
+    Frame(Option<Result<Frame<Bytes>, B::Error>>),
+    Rest(Bytes, bool),
+}
 
-/// The client reset the stream, or its connection is gone.
-struct Gone;
+/// Why nothing more is written.
+enum Lost {
+    /// The client reset the stream, or its connection is gone.
+    Gone,
+    /// It has taken nothing for too long.
+    Stalled,
+}
 
 impl Reply {
-    /// Writes the body as fast as the client's window lets it: nothing is asked for before there is room for it.
-    async fn write<B>(mut self, body: B)
-    where
-        B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>>,
-    {
+    fn new(stream: SendStream<Bytes>, write_stall_timeout: Duration) -> Self {
+        Self { stream, rest: None, stall: Stall::new(write_stall_timeout) }
+    }
+
+    /// Writes the body as fast as the client's window lets it: nothing is asked for while something waits.
+    async fn write<B: Outgoing>(mut self, body: Counted<B>) {
         let mut body = pin!(body);
         loop {
             let sent = match poll_fn(|cx| self.poll_next(cx, body.as_mut())).await {
-                Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(Next::Rest(rest, is_end)) => self.send(rest, is_end),
+                Ok(Next::Frame(Some(Ok(frame)))) => match frame.into_data() {
                     Ok(data) => self.send(data, body.is_end_stream()),
                     Err(frame) => self.stream.send_trailers(frame.into_trailers().unwrap_or_default()).map(|()| true),
                 },
-                Ok(Some(Err(error))) => {
+                Ok(Next::Frame(Some(Err(error)))) => {
                     let error: Box<dyn Error + Send + Sync> = error.into();
                     tracing::debug!(error = &*error, "an answer is broken off");
                     return self.stream.send_reset(Reason::INTERNAL_ERROR);
                 }
-                Ok(None) => self.stream.send_data(Bytes::new(), true).map(|()| true),
-                Err(Gone) => return,
+                Ok(Next::Frame(None)) => self.stream.send_data(Bytes::new(), true).map(|()| true),
+                Err(Lost::Gone) => return,
+                Err(Lost::Stalled) => {
+                    body.stalled();
+                    return self.stream.send_reset(Reason::CANCEL);
+                }
             };
             match sent {
                 Ok(false) => {}
@@ -175,42 +202,53 @@ impl Reply {
         &mut self,
         cx: &mut Context<'_>,
         body: Pin<&mut B>,
-    ) -> Poll<Result<Next<B>, Gone>> {
-        if self.is_behind {
-            ready!(self.poll_room(cx))?;
-            self.is_behind = false;
+    ) -> Poll<Result<Next<B>, Lost>> {
+        if let Some((rest, _)) = &self.rest {
+            let wanted = rest.len();
+            ready!(self.poll_room(wanted, cx))?;
+        }
+        if let Some((rest, is_end)) = self.rest.take() {
+            return Poll::Ready(Ok(Next::Rest(rest, is_end)));
         }
         match body.poll_frame(cx) {
-            Poll::Ready(frame) => Poll::Ready(Ok(frame)),
-            Poll::Pending => self.stream.poll_reset(cx).map(|_| Err(Gone)),
+            Poll::Ready(frame) => Poll::Ready(Ok(Next::Frame(frame))),
+            Poll::Pending => self.stream.poll_reset(cx).map(|_| Err(Lost::Gone)),
         }
     }
 
-    /// Waits until all that was sent is on its way.
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        loop {
+    /// Waits until there is room for some of what waits.
+    fn poll_room(&mut self, wanted: usize, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+        while self.stream.capacity() == 0 {
+            self.stream.reserve_capacity(wanted);
             if self.stream.capacity() > 0 {
-                return Poll::Ready(Ok(()));
+                break;
             }
-            self.stream.reserve_capacity(1);
-            if self.stream.capacity() > 0 {
-                return Poll::Ready(Ok(()));
-            }
-            match ready!(self.stream.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(_)) | None => return Poll::Ready(Err(Gone)),
+            match self.stream.poll_capacity(cx) {
+                Poll::Ready(Some(Ok(_))) => {}
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(Err(Lost::Gone)),
+                Poll::Pending => return self.stall.poll(cx).map(|()| Err(Lost::Stalled)),
             }
         }
+        self.stall.moved();
+        Poll::Ready(Ok(()))
     }
 
-    /// True after the last one. An empty frame tells nothing, and clients count them (h2 ends the connection over a
-    /// hundred).
-    fn send(&mut self, data: Bytes, is_end: bool) -> Result<bool, h2::Error> {
+    /// True after the last one. No more than there is room for, so that what the client takes is seen. An empty frame tells
+    /// nothing, and clients count them (h2 ends the connection over a hundred).
+    fn send(&mut self, mut data: Bytes, is_end: bool) -> Result<bool, h2::Error> {
         if data.is_empty() && !is_end {
             return Ok(false);
         }
-        self.is_behind = true;
-        self.stream.send_data(data, is_end).map(|()| is_end)
+        self.stream.reserve_capacity(data.len());
+        let room = self.stream.capacity();
+        if data.len() <= room {
+            return self.stream.send_data(data, is_end).map(|()| is_end);
+        }
+        if room > 0 {
+            self.stream.send_data(data.split_to(room), false)?;
+        }
+        self.rest = Some((data, is_end));
+        Ok(false)
     }
 }
 

@@ -37,7 +37,7 @@ use crate::{
 
 pub use body::RequestBody;
 pub use connections::Connections;
-pub use service::Handler;
+pub use service::{Handler, Outgoing};
 pub use signals::on_signals;
 
 use accept::Acceptor;

@@ -16,11 +16,17 @@ use hyper::{body::Incoming, service::Service};
 use pin_project_lite::pin_project;
 
 use super::RequestBody;
-use crate::{drain::Busy, edge::Peer};
+use crate::{drain::Busy, edge::Peer, listener::Stalled};
+
+/// The body of an answer. Dropped before its end, it was not taken whole.
+pub trait Outgoing: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static {
+    /// It is about to be dropped because the client has taken nothing for `limits.write_stall_timeout`.
+    fn stalled(self: Pin<&mut Self>);
+}
 
 /// Answers requests; each worker has one of its own. Failures are answers too.
 pub trait Handler: Clone + Send + 'static {
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static;
+    type Body: Outgoing;
     type Answer: Future<Output = Response<Self::Body>> + Send + 'static;
 
     /// Dropping the answer, or its body, cancels what it stands for.
@@ -31,7 +37,7 @@ impl<F, A, B> Handler for F
 where
     F: Fn(&Arc<Peer>, Request<RequestBody>) -> A + Clone + Send + 'static,
     A: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+    B: Outgoing,
 {
     type Body = B;
     type Answer = A;
@@ -45,12 +51,13 @@ where
 pub(super) struct PerConnection<H> {
     pub(super) handler: H,
     pub(super) peer: Arc<Peer>,
+    pub(super) stalled: Stalled,
 }
 
 impl<H: Handler> PerConnection<H> {
     pub(super) fn answer(&self, request: Request<RequestBody>) -> Answer<H::Answer> {
         let busy = self.peer.connection.begin_request();
-        Answer { inner: self.handler.answer(&self.peer, request), busy: Some(busy) }
+        Answer { inner: self.handler.answer(&self.peer, request), busy: Some(busy), stalled: self.stalled.clone() }
     }
 }
 
@@ -71,12 +78,14 @@ pin_project! {
         #[pin]
         inner: F,
         busy: Option<Busy>,
+        stalled: Stalled,
     }
 }
 
 impl<F, B> Future for Answer<F>
 where
     F: Future<Output = Response<B>>,
+    B: Outgoing,
 {
     type Output = Response<Counted<B>>;
 
@@ -84,7 +93,8 @@ where
         let this = self.project();
         let response = ready!(this.inner.poll(cx));
         let busy = this.busy.take();
-        Poll::Ready(response.map(|inner| Counted { inner, _busy: busy }))
+        let stalled = this.stalled.clone();
+        Poll::Ready(response.map(|inner| Counted { inner, stalled, _busy: busy }))
     }
 }
 
@@ -106,14 +116,30 @@ impl<F: Future> Future for Infallibly<F> {
 
 pin_project! {
     /// A response's body; while it lives, its connection is in use.
-    pub(super) struct Counted<B> {
+    pub(super) struct Counted<B: Outgoing> {
         #[pin]
         inner: B,
+        stalled: Stalled,
         _busy: Option<Busy>,
+    }
+
+    impl<B: Outgoing> PinnedDrop for Counted<B> {
+        fn drop(this: Pin<&mut Self>) {
+            if this.stalled.is_set() {
+                this.stalled();
+            }
+        }
     }
 }
 
-impl<B: Body> Body for Counted<B> {
+impl<B: Outgoing> Counted<B> {
+    /// The client has taken nothing for too long.
+    pub(super) fn stalled(self: Pin<&mut Self>) {
+        self.project().inner.stalled();
+    }
+}
+
+impl<B: Outgoing> Body for Counted<B> {
     type Data = B::Data;
     type Error = B::Error;
 

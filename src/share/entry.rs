@@ -8,11 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 use super::position::Position;
 use crate::{
     config::OutputSettings,
-    wire::{PREFIX_BYTES, close_envelope, open_envelope},
+    wire::{PREFIX_BYTES, prefix},
 };
 
 /// Beside its bytes, an entry weighs so much.
@@ -23,6 +24,8 @@ const ENCODINGS_MAX: usize = 8;
 /// A message where it stands in its stream.
 pub struct Entry {
     position: Position,
+    /// When it was published.
+    at: Instant,
     envelope: Bytes,
     encodings: Mutex<SmallVec<[(Format, Bytes); 2]>>,
 }
@@ -38,15 +41,20 @@ pub struct Format {
 }
 
 impl Entry {
-    pub(super) fn new(position: Position, message: &[u8]) -> Self {
-        Self { position, envelope: envelope(message), encodings: Mutex::default() }
+    /// `envelope`: in memory of its own.
+    pub(super) fn new(position: Position, envelope: Bytes) -> Self {
+        Self { position, at: Instant::now(), envelope, encodings: Mutex::default() }
     }
 
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// In protobuf.
+    pub(super) fn at(&self) -> Instant {
+        self.at
+    }
+
+    /// In protobuf, where the envelope is not compressed.
     pub fn message(&self) -> Bytes {
         self.envelope.slice(PREFIX_BYTES.min(self.envelope.len())..)
     }
@@ -95,11 +103,17 @@ impl Entry {
 
 /// A message as gRPC frames it, in memory of its own: a slice would hold all that came with it.
 pub(super) fn envelope(message: &[u8]) -> Bytes {
+    with_flags(0, message)
+}
+
+/// The same of one that has flags.
+pub(super) fn with_flags(flags: u8, message: &[u8]) -> Bytes {
+    // Messages are held to limits far below what an envelope can hold.
+    let mut prefix = prefix(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    prefix[0] = flags;
     let mut envelope = Vec::with_capacity(PREFIX_BYTES + message.len());
-    let start = open_envelope(&mut envelope);
+    envelope.extend_from_slice(&prefix);
     envelope.extend_from_slice(message);
-    // Never fails: messages are held to limits far below what an envelope can hold.
-    let _ = close_envelope(&mut envelope, start);
     envelope.into()
 }
 

@@ -1,11 +1,9 @@
 //! The topics of the process, by what their subscribers have in common. Knows nothing of what flows through them.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, hash_map},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -14,12 +12,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, uri::PathAndQuery};
 use tokio::time::Instant;
 
 use super::{
+    Caller, SlowReading,
+    budget::{Budget, ConnectionBudget},
     position::Start,
     ring::Bounds,
-    topic::{Joined, Memory, Topic},
+    topic::{Joined, Topic},
 };
 use crate::{
-    config,
+    config::{self, SlowReader},
     limits::Limits,
     status::{Code, Reason, Status},
     upstream::Random,
@@ -28,15 +28,20 @@ use crate::{
 /// What a topic takes of memory beside its key and its messages.
 const TOPIC_BYTES: usize = 4096;
 
-/// All shared streams of one process. Clones are the same.
+/// Whoever looks for the slowest sorts as often as so many have come together.
+const SLOWEST_SORTED: usize = 1024;
+
+/// All shared streams of one process, and what room there is for those that are read slowly. Clones are the same.
 #[derive(Clone)]
 pub struct Hub(Arc<Inner>);
 
 struct Inner {
     topics: Mutex<Topics>,
     topics_max: usize,
-    topic_bytes_max: usize,
-    memory: Memory,
+    messages_max: usize,
+    bytes_max: usize,
+    connection_bytes_max: usize,
+    budget: Budget,
 }
 
 struct Topics {
@@ -52,6 +57,7 @@ pub struct Key(Arc<Parts>);
 struct Parts {
     upstream: usize,
     settings: Arc<config::Share>,
+    slow_reader: SlowReader,
     path: PathAndQuery,
     /// By name; values of one name in their order.
     metadata: Vec<(HeaderName, HeaderValue)>,
@@ -71,6 +77,7 @@ impl Key {
     pub(super) fn new(
         upstream: usize,
         settings: Arc<config::Share>,
+        slow_reader: SlowReader,
         path: PathAndQuery,
         metadata: &HeaderMap,
         request: Bytes,
@@ -78,7 +85,7 @@ impl Key {
         let mut metadata: Vec<_> = metadata.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
         // Stable.
         metadata.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
-        Self(Arc::new(Parts { upstream, settings, path, metadata, request }))
+        Self(Arc::new(Parts { upstream, settings, slow_reader, path, metadata, request }))
     }
 
     /// The request message.
@@ -86,7 +93,11 @@ impl Key {
         &self.0.request
     }
 
-    pub(super) fn weight(&self) -> usize {
+    pub(super) fn slow_reader(&self) -> SlowReader {
+        self.0.slow_reader
+    }
+
+    fn weight(&self) -> usize {
         let metadata = self.0.metadata.iter().map(|(name, value)| name.as_str().len() + value.len());
         TOPIC_BYTES + self.0.request.len() + metadata.sum::<usize>()
     }
@@ -99,52 +110,77 @@ impl Hub {
         Self(Arc::new(Inner {
             topics: Mutex::new(topics),
             topics_max: limits.share_topics_max,
-            topic_bytes_max: limits.share_topic_bytes_max,
-            memory: Memory { taken: Arc::new(AtomicUsize::new(0)), bytes_max: limits.share_bytes_max },
+            messages_max: limits.stream_buffer_messages_max,
+            bytes_max: limits.stream_buffer_bytes_max,
+            connection_bytes_max: limits.stream_buffer_connection_bytes_max,
+            budget: Budget::new(limits.stream_buffer_total_bytes_max),
         }))
+    }
+
+    /// A topic for one call alone, which nobody else finds.
+    pub(super) fn alone(&self, slow_reader: SlowReader, connection: &ConnectionBudget) -> Arc<Topic> {
+        let budgets = [&self.0.budget, connection.of(self.0.connection_bytes_max)];
+        Topic::new(0, self.bounds(None, slow_reader), 0, &budgets)
     }
 
     /// Takes a subscriber in where its topic is, or makes one.
     ///
     /// # Errors
     /// UNAVAILABLE where there are as many topics as there may be, or no memory is left for another.
-    pub(super) fn enter(&self, key: Key, start: Start) -> Result<Entered, Status> {
+    pub(super) fn enter(&self, key: Key, start: Start, caller: Caller) -> Result<Entered, Status> {
         let mut topics = self.lock();
         let Topics { by_key, epochs } = &mut *topics;
         let count = by_key.len();
         let (topic, is_new) = match by_key.entry(key) {
             hash_map::Entry::Occupied(known) => (known.get().clone(), false),
-            hash_map::Entry::Vacant(_) if count >= self.0.topics_max || self.0.memory.is_full() => return Err(full()),
+            hash_map::Entry::Vacant(_) if count >= self.0.topics_max || self.0.budget.is_full() => return Err(full()),
             hash_map::Entry::Vacant(place) => {
-                let replay = place.key().0.settings.replay;
-                let bounds = Bounds { replay, bytes_max: self.0.topic_bytes_max };
-                let topic = Topic::new(place.key().clone(), epochs.draw(), bounds, self.0.memory.clone());
-                (place.insert(Arc::new(topic)).clone(), true)
+                let key = place.key();
+                let bounds = self.bounds(Some(key.0.settings.replay), key.0.slow_reader);
+                let topic = Topic::new(epochs.draw(), bounds, key.weight(), &[&self.0.budget]);
+                (place.insert(topic).clone(), true)
             }
         };
         // Within the lock, so that nobody closes the topic for want of subscribers meanwhile.
-        let joined = topic.join(start);
+        let joined = topic.join(start, caller);
         Ok(Entered { topic, joined, is_new })
     }
 
     /// Nobody finds the topic any more.
-    pub(super) fn remove(&self, topic: &Arc<Topic>) {
-        self.lock().remove(topic);
+    pub(super) fn remove(&self, key: &Key, topic: &Arc<Topic>) {
+        self.lock().remove(key, topic);
     }
 
     /// The same where nobody has been there since then; false: somebody has.
-    pub(super) fn remove_deserted(&self, topic: &Arc<Topic>, since: Instant) -> bool {
+    pub(super) fn remove_deserted(&self, key: &Key, topic: &Arc<Topic>, since: Instant) -> bool {
         let mut topics = self.lock();
         let is_deserted = topic.is_deserted_since(since);
         if is_deserted {
-            topics.remove(topic);
+            topics.remove(key, topic);
         }
         is_deserted
     }
 
     /// Bytes that all topics take together.
     pub fn bytes(&self) -> usize {
-        self.0.memory.taken.load(Relaxed)
+        self.0.budget.taken()
+    }
+
+    /// Those that have the most to read of what is kept for them, and at most so many.
+    pub fn slowest(&self, max: usize) -> Vec<SlowReading> {
+        let mut readings = Vec::new();
+        for topic in self.0.budget.topics() {
+            topic.lags(&mut readings);
+            if readings.len() > SLOWEST_SORTED {
+                keep_slowest(&mut readings, max);
+            }
+        }
+        keep_slowest(&mut readings, max);
+        readings
+    }
+
+    fn bounds(&self, replay: Option<usize>, slow_reader: SlowReader) -> Bounds {
+        Bounds { replay, lag: self.0.messages_max, bytes_max: self.0.bytes_max, slow_reader }
     }
 
     /// A random number.
@@ -158,12 +194,17 @@ impl Hub {
 }
 
 impl Topics {
-    fn remove(&mut self, topic: &Arc<Topic>) {
+    fn remove(&mut self, key: &Key, topic: &Arc<Topic>) {
         // Another of the same key may have taken its place.
-        if self.by_key.get(&topic.key).is_some_and(|known| Arc::ptr_eq(known, topic)) {
-            self.by_key.remove(&topic.key);
+        if self.by_key.get(key).is_some_and(|known| Arc::ptr_eq(known, topic)) {
+            self.by_key.remove(key);
         }
     }
+}
+
+fn keep_slowest(readings: &mut Vec<SlowReading>, max: usize) {
+    readings.sort_by_key(|reading| (Reverse(reading.bytes), Reverse(reading.age)));
+    readings.truncate(max);
 }
 
 fn full() -> Status {

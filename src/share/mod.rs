@@ -1,10 +1,13 @@
-//! One upstream stream for all who make the same call. Knows nothing of dialects, routes and JSON.
+//! One upstream stream for all who make the same call, and what becomes of those who read slowly. Knows nothing of dialects,
+//! routes and JSON.
 //!
 //! `ring` is what a stream remembers and where everybody stands in it, as a pure state machine; `topic` is the ring behind
 //! a lock, with who waits; `pump` is the task that feeds it from the upstream; `subscriber` reads it as a call's replies;
-//! `hub` knows the topics of the process. Topics live in the memory of one process. A stream that several processes share
-//! would be another feeder of the same topic: nothing but `pump` writes to one.
+//! `hub` knows the topics of the process, and `budget` what they hold together. `alone` is a call that shares with nobody,
+//! whose upstream is read on: a topic of its own, with one reader.
 
+mod alone;
+mod budget;
 mod entry;
 mod hub;
 mod position;
@@ -17,19 +20,47 @@ mod subscriber;
 mod tests;
 mod topic;
 
+pub use alone::{Alone, ReadingOn, read_on};
+pub use budget::ConnectionBudget;
 pub use entry::{Entry, Format};
 pub use hub::{Hub, Key};
 pub use position::{Position, Start};
 pub use subscriber::{Download, Event, Upload, open};
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use http::uri::PathAndQuery;
 
-use crate::{call::CallHead, config, drain::Drain, telemetry::Recorder};
+use crate::{
+    call::CallHead,
+    config::{self, SlowReader},
+    drain::Drain,
+    telemetry::Recorder,
+};
 
 /// Makes the request (an envelope) that goes on after a message; none where nothing in it says how.
 pub type Resume = Arc<dyn Fn(&[u8], &[u8]) -> Option<Bytes> + Send + Sync>;
+
+/// Who reads a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The method's.
+    pub path: PathAndQuery,
+    pub client: Option<IpAddr>,
+}
+
+/// A reader that has not taken yet what it could.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlowReading {
+    pub caller: Caller,
+    pub slow_reader: SlowReader,
+    pub is_shared: bool,
+    pub messages: u64,
+    pub bytes: u64,
+    /// Of the oldest of these messages.
+    pub age: Duration,
+}
 
 /// What it takes to share a call.
 pub struct Sharing<T> {
@@ -41,6 +72,7 @@ pub struct Sharing<T> {
     /// Of this call alone.
     pub own: Own,
     pub settings: Arc<config::Share>,
+    pub slow_reader: SlowReader,
     /// By its place; the same method of another upstream is another stream.
     pub upstream: usize,
     /// How a stream that failed goes on; none: its subscribers fail with it.
@@ -53,6 +85,7 @@ pub struct Sharing<T> {
 
 /// What differs between calls that share a stream.
 pub struct Own {
+    pub client: Option<IpAddr>,
     pub start: Start,
     pub deadline: Option<tokio::time::Instant>,
     /// How the call's own request is compressed, as its metadata says.

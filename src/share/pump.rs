@@ -7,9 +7,15 @@ use bytes::Bytes;
 use http::header::SET_COOKIE;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Resume, hub::Hub, topic::Topic};
+use super::{
+    Resume,
+    entry::envelope,
+    hub::{Hub, Key},
+    topic::Topic,
+};
 use crate::{
     call::{CallHead, Replies, ReplyEvent, Requests, Transport},
+    config::SlowReader,
     drain::{Drain, going_away},
     status::{Code, Status},
     telemetry::{Recorder, SharedStream},
@@ -22,10 +28,11 @@ use crate::{
 /// How long a broken stream is opened again and again before its subscribers are told.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages that are published before others on the worker have their turn.
-const TURN_MESSAGES: usize = 64;
+pub(super) const TURN_MESSAGES: usize = 64;
 
 pub(super) struct Pump<T> {
     pub(super) topic: Arc<Topic>,
+    pub(super) key: Key,
     pub(super) hub: Hub,
     pub(super) transport: T,
     pub(super) head: CallHead,
@@ -42,13 +49,13 @@ impl<T: Transport + Send + Sync + 'static> Pump<T> {
     /// The life of a topic.
     pub(super) async fn run(self) {
         let _counted = SharedStream::new(&self.recorder);
-        let ending = EndOnDrop { hub: self.hub.clone(), topic: self.topic.clone() };
+        let ending = EndOnDrop { hub: self.hub.clone(), key: self.key.clone(), topic: self.topic.clone() };
         let end = tokio::select! {
             end = self.feed() => end,
             // Nobody is there to be told.
             () = self.deserted() => Err(going_away()),
         };
-        ending.hub.remove(&ending.topic);
+        ending.hub.remove(&ending.key, &ending.topic);
         ending.topic.end(match end {
             Ok(mut trailers) => {
                 trailers.remove(SET_COOKIE);
@@ -86,7 +93,7 @@ impl<T: Transport + Send + Sync + 'static> Pump<T> {
             request = match newest {
                 // No message came yet.
                 None => self.request.clone(),
-                Some(entry) => match resume(self.topic.key.request(), &entry.message()) {
+                Some(entry) => match resume(self.key.request(), &entry.message()) {
                     Some(request) => request,
                     None => return Err(status),
                 },
@@ -125,12 +132,18 @@ impl<T: Transport + Send + Sync + 'static> Pump<T> {
         }
     }
 
-    /// Publishes what is whole, as fast as the fastest subscriber takes it.
+    /// Publishes what is whole: as fast as the fastest subscriber takes it, unless it is not waited for.
     async fn publish(&self, messages: &mut Messages) -> Result<(), Status> {
+        let waits = match self.key.slow_reader() {
+            SlowReader::Block | SlowReader::Disconnect => true,
+            SlowReader::DropOldest | SlowReader::Latest => false,
+        };
         let mut count = 0;
         while let Some(message) = messages.next_message().map_err(bad_message)? {
-            poll_fn(|cx| self.topic.poll_room(message.len(), cx)).await;
-            self.topic.publish(&message);
+            if waits {
+                poll_fn(|cx| self.topic.poll_room(message.len(), cx)).await;
+            }
+            self.topic.publish(envelope(&message));
             count += 1;
             if count % TURN_MESSAGES == 0 {
                 self.topic.tell();
@@ -149,7 +162,7 @@ impl<T: Transport + Send + Sync + 'static> Pump<T> {
                 () = sleep_until(since + self.linger) => {}
                 () = self.drain.begun() => {}
             }
-            if self.hub.remove_deserted(&self.topic, since) {
+            if self.hub.remove_deserted(&self.key, &self.topic, since) {
                 return;
             }
         }
@@ -166,12 +179,13 @@ struct Heard {
 /// Whatever ends the task, subscribers are told, and nobody else comes.
 struct EndOnDrop {
     hub: Hub,
+    key: Key,
     topic: Arc<Topic>,
 }
 
 impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        self.hub.remove(&self.topic);
+        self.hub.remove(&self.key, &self.topic);
         self.topic.end(Err(going_away()));
     }
 }

@@ -1,26 +1,29 @@
 //! What a shared stream remembers, and where each subscriber stands in it: a pure state machine. Knows nothing of tasks,
 //! locks and time.
 //!
-//! Subscribers hold no queue of their own: each is a cursor into the ring, and who falls out of it is cut off. Whoever
-//! feeds the ring keeps pace with the fastest subscriber ([`Ring::may_publish`]), so that a burst waits in the upstream's
-//! window and not in memory, and a lone subscriber is as slow as it likes.
+//! Subscribers hold no queue of their own: each is a cursor into the ring. Who falls out of it is cut off, or goes on with
+//! what is still there. Whoever feeds the ring may keep pace with the fastest subscriber ([`Ring::may_publish`]), so that a
+//! burst waits in the upstream's window and not in memory, and a lone subscriber is as slow as it likes.
 
 use std::collections::VecDeque;
 
 use slab::Slab;
 
 use super::position::{Position, Start};
-
-/// The fewest messages that a ring keeps room for, whatever is to be replayed: what a subscriber may lag behind.
-pub(super) const LAG_MIN: usize = 64;
+use crate::config::SlowReader;
 
 /// What a ring may hold.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Most messages that a subscriber that comes back is given again.
-    pub(super) replay: usize,
+    /// Most messages that a subscriber that comes back is given again; none: there is one alone, and nobody comes back. What
+    /// it has read is forgotten.
+    pub(super) replay: Option<usize>,
+    /// The fewest messages that there is room for, whatever is to be replayed: what a subscriber may lag behind.
+    pub(super) lag: usize,
     /// Most bytes; the newest message stays however large it is.
     pub(super) bytes_max: usize,
+    /// What becomes of who lags further behind.
+    pub(super) slow_reader: SlowReader,
 }
 
 pub(super) struct Ring<T> {
@@ -52,13 +55,24 @@ struct Kept<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Seat(pub(super) usize);
 
+/// What a subscriber has not read yet, of what is still there.
+pub(super) struct Lag<'r, T> {
+    pub(super) seat: Seat,
+    pub(super) messages: u64,
+    pub(super) bytes: u64,
+    /// The message that it reads next.
+    pub(super) oldest: &'r T,
+}
+
 /// What a subscriber finds.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read<T> {
     Message(T),
     /// It has everything so far.
     Waiting,
-    /// What was to come next is no longer there.
+    /// So many messages that were to come next are no longer there; it goes on behind them.
+    Skipped(u64),
+    /// The same, and it does not go on.
     CutOff,
     /// It has everything.
     Ended,
@@ -88,6 +102,11 @@ impl<T: Clone> Ring<T> {
         self.bytes
     }
 
+    /// What the newest message weighs.
+    pub(super) fn newest_bytes(&self) -> usize {
+        self.entries.back().map_or(0, |kept| kept.weight)
+    }
+
     pub(super) fn newest(&self) -> Option<&T> {
         self.entries.back().map(|kept| &kept.item)
     }
@@ -107,29 +126,45 @@ impl<T: Clone> Ring<T> {
         (Seat(self.seats.insert(cursor)), is_known)
     }
 
-    /// True where nobody is left.
-    pub(super) fn leave(&mut self, seat: Seat) -> bool {
-        self.seats.try_remove(seat.0);
-        self.seats.is_empty()
+    /// How many messages were dropped that it did not come to read.
+    pub(super) fn leave(&mut self, seat: Seat) -> u64 {
+        let cursor = self.seats.try_remove(seat.0);
+        match self.bounds.slow_reader {
+            SlowReader::DropOldest | SlowReader::Latest => {
+                cursor.map_or(0, |cursor| self.oldest().saturating_sub(cursor + 1))
+            }
+            SlowReader::Block | SlowReader::Disconnect => 0,
+        }
     }
 
-    /// Adds a message, and forgets the oldest ones beyond the bounds. `room`: bytes that there are for this ring.
-    pub(super) fn publish(&mut self, item: T, weight: usize, room: usize) {
+    /// Adds a message, and forgets the oldest ones beyond the bounds.
+    pub(super) fn publish(&mut self, item: T, weight: usize) {
         debug_assert!(!self.has_ended, "nothing follows the end");
         self.entries.push_back(Kept { item, weight, before: self.published });
         self.head += 1;
         self.bytes += weight;
         self.published += weight as u64;
-        self.trim(room);
+        self.trim(self.bounds.bytes_max);
     }
 
     /// A message has become heavier.
-    pub(super) fn charge(&mut self, offset: u64, weight: usize, room: usize) {
+    pub(super) fn charge(&mut self, offset: u64, weight: usize) {
         if let Some(kept) = self.index(offset).and_then(|index| self.entries.get_mut(index)) {
             kept.weight += weight;
             self.bytes += weight;
-            self.trim(room);
+            self.trim(self.bounds.bytes_max);
         }
+    }
+
+    /// Forgets the oldest messages beyond so many bytes; the newest stays.
+    pub(super) fn shrink(&mut self, bytes_max: usize) {
+        self.trim(bytes_max.min(self.bounds.bytes_max));
+    }
+
+    /// Forgets all messages.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
     }
 
     /// Nothing follows.
@@ -145,14 +180,42 @@ impl<T: Clone> Ring<T> {
             return if self.has_ended { Read::Ended } else { Read::Waiting };
         }
         if *cursor + 1 < oldest {
-            return Read::CutOff;
+            return match self.bounds.slow_reader {
+                SlowReader::Block | SlowReader::Disconnect => Read::CutOff,
+                SlowReader::DropOldest | SlowReader::Latest => {
+                    let skipped = oldest - 1 - *cursor;
+                    *cursor = oldest - 1;
+                    self.fastest = self.fastest.max(*cursor);
+                    Read::Skipped(skipped)
+                }
+            };
         }
         let Some(kept) = usize::try_from(*cursor + 1 - oldest).ok().and_then(|index| self.entries.get(index)) else {
             return Read::CutOff;
         };
         *cursor += 1;
         self.fastest = self.fastest.max(*cursor);
-        Read::Message(kept.item.clone())
+        let item = kept.item.clone();
+        if self.bounds.replay.is_none() {
+            self.forget_oldest();
+        }
+        Read::Message(item)
+    }
+
+    /// Of each subscriber that has something to read.
+    pub(super) fn lags(&self) -> impl Iterator<Item = Lag<'_, T>> {
+        self.seats.iter().filter_map(|(seat, cursor)| {
+            let next = self.oldest().max(cursor + 1);
+            let oldest = self.entries.get(self.index(next)?)?;
+            let (messages, bytes) = (self.head + 1 - next, self.published - oldest.before);
+            Some(Lag { seat: Seat(seat), messages, bytes, oldest: &oldest.item })
+        })
+    }
+
+    /// Whether somebody is there who will be cut off.
+    pub(super) fn has_cut_off(&self) -> bool {
+        let oldest = self.oldest();
+        self.bounds.slow_reader == SlowReader::Disconnect && self.seats.iter().any(|(_, cursor)| cursor + 1 < oldest)
     }
 
     /// Whether the next message, of this weight, may come: where nobody listens, or the fastest has not far to go. The others
@@ -177,10 +240,10 @@ impl<T: Clone> Ring<T> {
     }
 
     fn remembers(&self, Position { epoch, offset }: Position) -> bool {
-        epoch == self.epoch
-            && offset <= self.head
-            && self.head - offset <= self.bounds.replay as u64
-            && offset + 1 >= self.oldest()
+        let is_there =
+            || self.head - offset <= self.bounds.replay.unwrap_or_default() as u64 && offset + 1 >= self.oldest();
+        // Where the newest message is all that matters, nobody has missed anything.
+        epoch == self.epoch && offset <= self.head && (self.bounds.slow_reader == SlowReader::Latest || is_there())
     }
 
     /// The offset of the oldest message that is there, or of the next one to come.
@@ -194,17 +257,27 @@ impl<T: Clone> Ring<T> {
     }
 
     fn entries_max(&self) -> usize {
-        self.bounds.replay.max(LAG_MIN)
+        match self.bounds.slow_reader {
+            SlowReader::Latest => 1,
+            SlowReader::Block | SlowReader::DropOldest | SlowReader::Disconnect => {
+                self.bounds.replay.unwrap_or_default().max(self.bounds.lag)
+            }
+        }
     }
 
     fn bytes_max(&self, room: usize) -> usize {
         self.bounds.bytes_max.min(room)
     }
 
-    fn trim(&mut self, room: usize) {
-        let (entries_max, bytes_max) = (self.entries_max(), self.bytes_max(room));
+    fn trim(&mut self, bytes_max: usize) {
+        let entries_max = self.entries_max().max(1);
         while self.entries.len() > entries_max || self.bytes > bytes_max && self.entries.len() > 1 {
-            let Some(oldest) = self.entries.pop_front() else { return };
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some(oldest) = self.entries.pop_front() {
             self.bytes -= oldest.weight;
         }
     }

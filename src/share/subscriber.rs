@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Own, Sharing,
+    Caller, Own, Sharing,
     entry::{Entry, envelope},
     hub::{Entered, Key},
     position::Position,
@@ -27,18 +27,21 @@ use super::{
 };
 use crate::{
     call::{CallHead, Closed, Requests, Transport},
+    config::SlowReader,
     status::{Code, Reason, Status},
     telemetry::{Recorder, Subscription},
     wire::Messages,
 };
 
-/// What a subscriber gets, in this order: at most one `Gap` and one `Head`, messages, and one `End`.
+/// What a subscriber gets, in this order: at most one `Gap` and one `Head`, messages with `Skipped` among them, and one `End`.
 #[derive(Debug)]
 pub enum Event {
     /// The upstream's initial metadata.
     Head(HeaderMap),
     /// What it saw last is not known any more: it goes on behind this place.
     Gap(Position),
+    /// So many messages were dropped that would have come before what follows.
+    Skipped(u64),
     Message(Arc<Entry>),
     End(Result<HeaderMap, Status>),
 }
@@ -70,6 +73,7 @@ struct Rider {
     gap: Option<Position>,
     knows_head: bool,
     deadline: Option<Pin<Box<Sleep>>>,
+    slow_reader: SlowReader,
     recorder: Recorder,
     _counted: Subscription,
 }
@@ -174,6 +178,7 @@ impl Rider {
         match &event {
             Event::Head(_) => self.knows_head = true,
             Event::Message(_) => self.recorder.shared_message(),
+            Event::Skipped(count) => self.recorder.dropped(self.slow_reader, *count),
             Event::End(Err(status)) if status.reason() == Some(Reason::SubscriberTooSlow) => self.recorder.cut_off(),
             Event::Gap(_) | Event::End(_) => {}
         }
@@ -183,25 +188,28 @@ impl Rider {
 
 impl Drop for Rider {
     fn drop(&mut self) {
-        self.topic.leave(self.seat);
+        let dropped = self.topic.leave(self.seat);
+        self.recorder.dropped(self.slow_reader, dropped);
     }
 }
 
 /// Finds the stream, or opens it.
 fn join<T: Transport + Send + Sync + 'static>(sharing: Sharing<T>, request: Bytes) -> Result<Rider, Status> {
-    let Sharing { hub, transport, mut head, own, settings, upstream, resume, recorder, drain, .. } = sharing;
-    let Own { start, deadline, encodings, first } = own;
+    let Sharing { hub, transport, mut head, own, settings, slow_reader, upstream, resume, recorder, drain, .. } =
+        sharing;
+    let Own { client, start, deadline, encodings, first } = own;
     let message = only_message(&encodings, request, sharing.request_bytes_max)?;
     let CallHead { path, metadata, .. } = &head;
-    let linger = settings.linger;
-    let key = Key::new(upstream, settings, path.clone(), metadata, message.clone());
-    let Entered { topic, joined, is_new } = hub.enter(key, start)?;
+    let (linger, caller) = (settings.linger, Caller { path: path.clone(), client });
+    let key = Key::new(upstream, settings, slow_reader, path.clone(), metadata, message.clone());
+    let Entered { topic, joined, is_new } = hub.enter(key.clone(), start, caller)?;
     let rider = Rider {
         topic: topic.clone(),
         seat: joined.seat,
         gap: joined.gap,
         knows_head: false,
         deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
+        slow_reader,
         _counted: Subscription::new(&recorder),
         recorder: recorder.clone(),
     };
@@ -209,7 +217,7 @@ fn join<T: Transport + Send + Sync + 'static>(sharing: Sharing<T>, request: Byte
         head.metadata.extend(first);
         let reply_bytes_max = sharing.reply_bytes_max;
         let request = envelope(&message);
-        let pump = Pump { topic, hub, transport, head, request, resume, linger, drain, reply_bytes_max, recorder };
+        let pump = Pump { topic, key, hub, transport, head, request, resume, linger, drain, reply_bytes_max, recorder };
         tokio::spawn(pump.run());
     }
     Ok(rider)

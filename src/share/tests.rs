@@ -123,6 +123,7 @@ struct Bench {
     hub: Hub,
     telemetry: Telemetry,
     settings: config::Share,
+    slow_reader: SlowReader,
     resumes: bool,
     drain: Drain,
     start: Start,
@@ -141,6 +142,7 @@ impl Bench {
             hub: Hub::new(limits, 7),
             telemetry: Telemetry::to(Box::new(std::io::sink()), 1, false),
             settings: config::Share::default(),
+            slow_reader: SlowReader::Disconnect,
             resumes: false,
             drain: Drain::new(),
             start: Start::Live,
@@ -161,12 +163,14 @@ impl Bench {
                 deadline: None,
             },
             own: Own {
+                client: None,
                 start: self.start,
                 deadline: self.deadline,
                 encodings: HeaderMap::new(),
                 first: HeaderMap::new(),
             },
             settings: Arc::new(self.settings.clone()),
+            slow_reader: self.slow_reader,
             upstream: 0,
             resume: self.resumes.then_some(resume),
             recorder: self.telemetry.recorder(),
@@ -191,6 +195,7 @@ async fn next(down: &mut Download<Fake>) -> String {
     match event {
         Err(_) => "-".to_owned(),
         Ok(Event::Head(_)) => "head".to_owned(),
+        Ok(Event::Skipped(count)) => format!("skipped {count}"),
         Ok(Event::Gap(position)) => format!("gap {}", position.offset),
         Ok(Event::Message(entry)) => {
             format!("{} {}", entry.position().offset, String::from_utf8_lossy(&entry.message()))
@@ -316,7 +321,7 @@ async fn who_comes_back_goes_on_where_it_stopped_or_is_told_that_it_cannot() {
 
 #[tokio::test(start_paused = true)]
 async fn a_subscriber_that_reads_nothing_is_cut_off_and_harms_nobody() {
-    let mut bench = Bench::new();
+    let mut bench = Bench::with(&Limits { stream_buffer_messages_max: 128, ..Limits::default() });
     bench.settings.replay = 10;
     let mut quick = bench.open("q");
     let mut stuck = bench.open("q");
@@ -327,7 +332,7 @@ async fn a_subscriber_that_reads_nothing_is_cut_off_and_harms_nobody() {
     }
     let text = "the stream is shared, and went on faster than this client took it";
     assert_eq!(all(&mut stuck).await, [format!("UNAVAILABLE SUBSCRIBER_TOO_SLOW {text}")]);
-    assert_eq!(bench.metric("tidegate_shared_cut_off_total"), 1);
+    assert_eq!(bench.metric("tidegate_cut_off_readers_total"), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -464,7 +469,8 @@ async fn there_are_only_so_many_streams_and_so_many_bytes() {
     let text = "UNAVAILABLE OVERLOADED the gateway has as many shared streams as it takes";
     assert_eq!(next(&mut bench.open("c")).await, text);
 
-    let limits = Limits { share_bytes_max: 100_000, share_topic_bytes_max: 60_000, ..Limits::default() };
+    let limits =
+        Limits { stream_buffer_total_bytes_max: 100_000, stream_buffer_bytes_max: 60_000, ..Limits::default() };
     let bench = Bench::with(&limits);
     let mut calls: Vec<_> = ["a", "b", "c"].iter().map(|request| bench.open(request)).collect();
     for call in &mut calls {
@@ -536,8 +542,15 @@ fn bare(bench: &Bench) -> (Upload, Download<Fake>) {
             metadata: HeaderMap::new(),
             deadline: None,
         },
-        own: Own { start: Start::Live, deadline: None, encodings: HeaderMap::new(), first: HeaderMap::new() },
+        own: Own {
+            client: None,
+            start: Start::Live,
+            deadline: None,
+            encodings: HeaderMap::new(),
+            first: HeaderMap::new(),
+        },
         settings: Arc::default(),
+        slow_reader: SlowReader::Disconnect,
         upstream: 0,
         resume: None,
         recorder: bench.telemetry.recorder(),
@@ -549,7 +562,7 @@ fn bare(bench: &Bench) -> (Upload, Download<Fake>) {
 
 #[test]
 fn an_encoding_is_made_once_for_all_who_want_the_same() {
-    let entry = Entry::new(Position { epoch: 1, offset: 1 }, b"m");
+    let entry = Entry::new(Position { epoch: 1, offset: 1 }, envelope(b"m"));
     let format = |framing| Format { generation: 0, route: 0, framing, output: OutputSettings::default() };
     let make = |text: &'static [u8]| {
         move |out: &mut Vec<u8>| -> Result<(), ()> {
@@ -567,4 +580,29 @@ fn an_encoding_is_made_once_for_all_who_want_the_same() {
     let kept: usize = (3..40).map(|framing| entry.encoded(format(framing), make(b"more")).unwrap().1).sum();
     assert_eq!(kept, 6 * 4);
     assert_eq!((entry.message(), entry.envelope()), (Bytes::from_static(b"m"), envelope(b"m")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_slowest_are_those_with_the_most_to_read() {
+    let mut bench = Bench::new();
+    bench.slow_reader = SlowReader::DropOldest;
+    let (mut first, mut second, mut other) = (bench.open("q"), bench.open("q"), bench.open("r"));
+    for down in [&mut first, &mut second, &mut other] {
+        assert_eq!(next(down).await, "-");
+    }
+    bench.fake.message(1, "a message that weighs more");
+    bench.fake.message(0, "x");
+    assert_eq!((next(&mut first).await.as_str(), next(&mut other).await.is_empty()), ("1 x", false));
+    sleep(Duration::from_secs(5)).await;
+    bench.fake.message(0, "y");
+    bench.fake.message(1, "z");
+    assert_eq!(next(&mut first).await, "2 y");
+    sleep(Duration::from_secs(2)).await;
+    let slowest = bench.hub.slowest(10);
+    let rows: Vec<_> = slowest.iter().map(|row| (row.messages, row.age.as_secs(), row.is_shared)).collect();
+    assert_eq!(rows, [(2, 7, true), (1, 2, true)]);
+    assert_eq!(slowest[0].caller.path.path(), "/a.B/Watch");
+    assert_eq!(bench.hub.slowest(1), slowest[..1]);
+    drop((second, other));
+    assert_eq!(bench.hub.slowest(10), []);
 }

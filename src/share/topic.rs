@@ -1,47 +1,46 @@
-//! A shared stream under way: its ring behind a lock, and who waits for it to change. Knows nothing of where messages come
-//! from.
+//! A stream under way: its ring behind a lock, and who waits for it to change. Knows nothing of where messages come from.
 //!
 //! The lock is never held while anything waits, nor while anybody is woken.
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
+use bytes::Bytes;
 use http::HeaderMap;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::{
+    Caller, SlowReading,
+    budget::{Budget, Held, Share},
     entry::Entry,
-    hub::Key,
     position::{Position, Start},
     ring::{Bounds, Read, Ring, Seat},
     subscriber::Event,
 };
-use crate::status::{Code, Reason, Status};
+use crate::{
+    config::SlowReader,
+    status::{Code, Reason, Status},
+};
 
 pub(super) struct Topic {
-    pub(super) key: Key,
-    memory: Memory,
+    /// What it holds counts in each of them; the first is the process's.
+    shares: SmallVec<[Share; 2]>,
     /// What the topic takes beside its messages.
     own_bytes: usize,
+    /// One call reads it, and nobody else will.
+    is_alone: bool,
+    slow_reader: SlowReader,
     state: Mutex<State>,
-}
-
-/// What all topics of the process take together.
-#[derive(Clone)]
-pub(super) struct Memory {
-    pub(super) taken: Arc<AtomicUsize>,
-    pub(super) bytes_max: usize,
 }
 
 struct State {
     ring: Ring<Arc<Entry>>,
-    /// By seat: who has everything so far.
-    waiting: Vec<Option<Waker>>,
+    /// By seat.
+    places: Vec<Place>,
     /// The pump, where subscribers have far to go, and the weight of what it has.
     pump: Option<(Waker, usize)>,
     /// Who waits for everybody to leave.
@@ -50,6 +49,17 @@ struct State {
     deserted: Option<Instant>,
     head: Option<HeaderMap>,
     end: Option<Result<HeaderMap, Status>>,
+    /// Why what is left to read is not there any more; said once.
+    given_up: Option<Status>,
+}
+
+/// A subscriber's.
+#[derive(Default)]
+struct Place {
+    /// None: nobody sits there.
+    caller: Option<Caller>,
+    /// It has everything so far.
+    waiting: Option<Waker>,
 }
 
 /// A subscriber that was taken in.
@@ -60,24 +70,32 @@ pub(super) struct Joined {
 }
 
 impl Topic {
-    pub(super) fn new(key: Key, epoch: u64, bounds: Bounds, memory: Memory) -> Self {
-        let own_bytes = key.weight();
-        memory.taken.fetch_add(own_bytes, Relaxed);
+    /// `own_bytes`: what it takes beside its messages.
+    pub(super) fn new(epoch: u64, bounds: Bounds, own_bytes: usize, budgets: &[&Budget]) -> Arc<Self> {
         let state = State {
             ring: Ring::new(epoch, bounds),
-            waiting: Vec::new(),
+            places: Vec::new(),
             pump: None,
             desertion: None,
             deserted: None,
             head: None,
             end: None,
+            given_up: None,
         };
-        Self { key, memory, own_bytes, state: Mutex::new(state) }
+        budgets.iter().for_each(|budget| budget.take(own_bytes));
+        let enter = |topic: &Weak<Self>| budgets.iter().map(|budget| budget.enter(topic)).collect();
+        let (is_alone, slow_reader, state) = (bounds.replay.is_none(), bounds.slow_reader, Mutex::new(state));
+        Arc::new_cyclic(|topic| Self { shares: enter(topic), own_bytes, is_alone, slow_reader, state })
     }
 
-    pub(super) fn join(&self, start: Start) -> Joined {
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
+    pub(super) fn join(&self, start: Start, caller: Caller) -> Joined {
         let mut state = self.lock();
         let (seat, is_known) = state.ring.join(start);
+        state.take_place(seat, caller);
         state.deserted = None;
         // Who begins at the end is the fastest.
         let pump = self.take_pump(&mut state);
@@ -89,18 +107,21 @@ impl Topic {
         Joined { seat, gap }
     }
 
-    pub(super) fn leave(&self, seat: Seat) {
+    /// How many messages were dropped that it did not come to read.
+    pub(super) fn leave(&self, seat: Seat) -> u64 {
         let mut state = self.lock();
-        if let Some(waiting) = state.waiting.get_mut(seat.0) {
-            *waiting = None;
+        if let Some(place) = state.places.get_mut(seat.0) {
+            *place = Place::default();
         }
         let mut wakers = [None, None];
-        if state.ring.leave(seat) {
+        let dropped = state.ring.leave(seat);
+        if state.ring.is_deserted() {
             state.deserted = Some(Instant::now());
             wakers = [state.desertion.take(), state.pump.take().map(|(pump, _)| pump)];
         }
         drop(state);
         wakers.into_iter().flatten().for_each(Waker::wake);
+        dropped
     }
 
     /// The upstream's initial metadata. Again, of a stream that was opened anew: no effect.
@@ -114,13 +135,25 @@ impl Topic {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Adds a message; subscribers are told of it by [`Topic::tell`].
-    pub(super) fn publish(&self, message: &[u8]) {
+    /// Adds a message, as an envelope; subscribers are told of it by [`Topic::tell`].
+    pub(super) fn publish(&self, envelope: Bytes) {
         let mut state = self.lock();
+        if state.given_up.is_some() {
+            return;
+        }
         let position = state.ring.position();
-        let entry = Arc::new(Entry::new(Position { offset: position.offset + 1, ..position }, message));
+        let entry = Arc::new(Entry::new(Position { offset: position.offset + 1, ..position }, envelope));
         let weight = entry.weight();
-        self.account(&mut state, |ring, room| ring.publish(entry, weight, room));
+        self.account(&mut state, |ring| ring.publish(entry, weight));
+        if self.is_alone && state.ring.has_cut_off() {
+            // Nobody else wants what is left.
+            self.account(&mut state, Ring::clear);
+            state.given_up = Some(too_slow());
+        }
+        let feeder = state.given_up.is_some().then(|| state.desertion.take()).flatten();
+        drop(state);
+        feeder.into_iter().for_each(Waker::wake);
+        self.relieve();
     }
 
     /// Wakes who waits for messages.
@@ -132,7 +165,45 @@ impl Topic {
     /// An entry has become heavier by an encoding.
     pub(super) fn charge(&self, position: Position, bytes: usize) {
         let mut state = self.lock();
-        self.account(&mut state, |ring, room| ring.charge(position.offset, bytes, room));
+        self.account(&mut state, |ring| ring.charge(position.offset, bytes));
+        drop(state);
+        self.relieve();
+    }
+
+    pub(super) fn held(&self) -> Held {
+        let state = self.lock();
+        Held { bytes: state.ring.bytes(), newest: state.ring.newest_bytes() }
+    }
+
+    /// How far each reader is behind that has something to read.
+    pub(super) fn lags(&self, out: &mut Vec<SlowReading>) {
+        let (state, now) = (self.lock(), Instant::now());
+        out.extend(state.ring.lags().filter_map(|lag| {
+            Some(SlowReading {
+                caller: state.places.get(lag.seat.0)?.caller.clone()?,
+                slow_reader: self.slow_reader,
+                is_shared: !self.is_alone,
+                messages: lag.messages,
+                bytes: lag.bytes,
+                age: now.saturating_duration_since(lag.oldest.at()),
+            })
+        }));
+    }
+
+    /// Others need the room beyond so many bytes.
+    pub(super) fn shrink(&self, bytes_max: usize) {
+        self.account(&mut self.lock(), |ring| ring.shrink(bytes_max));
+    }
+
+    /// Others need all of the room.
+    pub(super) fn give_up(&self) {
+        let mut state = self.lock();
+        self.account(&mut state, Ring::clear);
+        state.given_up.get_or_insert_with(overloaded);
+        let wakers = state.take_waiting();
+        let feeder = state.desertion.take();
+        drop(state);
+        wakers.into_iter().chain(feeder).for_each(Waker::wake);
     }
 
     /// The last word; said again: no effect.
@@ -178,6 +249,16 @@ impl Topic {
         }
     }
 
+    /// Ready where nobody wants to be fed any more: the reader has left, or its stream was given up.
+    pub(super) fn poll_given_up(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if state.deserted.is_some() || state.given_up.is_some() {
+            return Poll::Ready(());
+        }
+        state.desertion = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
     /// Whether nobody has been there since then.
     pub(super) fn is_deserted_since(&self, since: Instant) -> bool {
         let state = self.lock();
@@ -187,16 +268,21 @@ impl Topic {
     /// What a subscriber gets next. `knows_head`: it was told the head already.
     pub(super) fn poll_event(&self, seat: Seat, knows_head: bool, cx: &Context<'_>) -> Poll<Event> {
         let mut state = self.lock();
+        if let Some(status) = &state.given_up {
+            return Poll::Ready(Event::End(Err(status.again())));
+        }
         if let Some(head) = state.head.as_ref().filter(|_| !knows_head) {
             return Poll::Ready(Event::Head(head.clone()));
         }
-        let event = match state.ring.read(seat) {
+        let event = match self.account(&mut state, |ring| ring.read(seat)) {
             Read::Message(entry) => Event::Message(entry),
             Read::Waiting => {
                 state.wait(seat, cx.waker());
                 return Poll::Pending;
             }
-            Read::CutOff => Event::End(Err(cut_off())),
+            Read::Skipped(count) => Event::Skipped(count),
+            Read::CutOff => Event::End(Err(if self.is_alone { too_slow() } else { cut_off() })),
+            Read::Ended if self.is_alone => Event::End(state.end.take().unwrap_or_else(|| Ok(HeaderMap::new()))),
             Read::Ended => Event::End(match &state.end {
                 Some(Ok(trailers)) => Ok(trailers.clone()),
                 Some(Err(status)) => Err(status.again()),
@@ -221,17 +307,32 @@ impl Topic {
     }
 
     fn may_publish(&self, state: &mut State, weight: usize) -> bool {
-        let room = self.memory.room(state.ring.bytes());
+        let own = state.ring.bytes();
+        let room = self.budgets().map(|budget| budget.room(own)).min().unwrap_or(usize::MAX);
         state.ring.may_publish(weight, room)
     }
 
-    /// Changes the ring, and what all take by as much.
-    fn account(&self, state: &mut State, change: impl FnOnce(&mut Ring<Arc<Entry>>, usize)) {
+    /// Changes the ring, and what is taken of the budgets by as much.
+    fn account<R>(&self, state: &mut State, change: impl FnOnce(&mut Ring<Arc<Entry>>) -> R) -> R {
         let before = state.ring.bytes();
-        change(&mut state.ring, self.memory.room(before));
+        let outcome = change(&mut state.ring);
         let after = state.ring.bytes();
-        self.memory.taken.fetch_add(after, Relaxed);
-        self.memory.taken.fetch_sub(before, Relaxed);
+        if before != after {
+            for budget in self.budgets() {
+                budget.take(after);
+                budget.give_back(before);
+            }
+        }
+        outcome
+    }
+
+    /// Not under the lock: others are asked for room, and this one too.
+    fn relieve(&self) {
+        self.budgets().for_each(Budget::relieve);
+    }
+
+    fn budgets(&self) -> impl Iterator<Item = &Budget> {
+        self.shares.iter().map(Share::budget)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -243,40 +344,48 @@ impl Topic {
 impl Drop for Topic {
     fn drop(&mut self) {
         let held = self.lock().ring.bytes();
-        self.memory.taken.fetch_sub(held + self.own_bytes, Relaxed);
-    }
-}
-
-impl Memory {
-    /// What a ring of so many bytes may hold.
-    fn room(&self, own: usize) -> usize {
-        own + self.bytes_max.saturating_sub(self.taken.load(Relaxed))
-    }
-
-    pub(super) fn is_full(&self) -> bool {
-        self.taken.load(Relaxed) >= self.bytes_max
+        self.budgets().for_each(|budget| budget.give_back(held + self.own_bytes));
     }
 }
 
 impl State {
-    fn wait(&mut self, seat: Seat, waker: &Waker) {
-        if self.waiting.len() <= seat.0 {
-            self.waiting.resize_with(seat.0 + 1, || None);
+    fn take_place(&mut self, seat: Seat, caller: Caller) {
+        if self.places.len() <= seat.0 {
+            self.places.resize_with(seat.0 + 1, Place::default);
         }
-        match self.waiting.get_mut(seat.0) {
+        if let Some(place) = self.places.get_mut(seat.0) {
+            *place = Place { caller: Some(caller), waiting: None };
+        }
+    }
+
+    fn wait(&mut self, seat: Seat, waker: &Waker) {
+        match self.places.get_mut(seat.0).map(|place| &mut place.waiting) {
             Some(Some(known)) => known.clone_from(waker),
-            Some(place) => *place = Some(waker.clone()),
+            Some(waiting) => *waiting = Some(waker.clone()),
             None => {}
         }
     }
 
     fn take_waiting(&mut self) -> Vec<Waker> {
-        self.waiting.iter_mut().filter_map(Option::take).collect()
+        self.places.iter_mut().filter_map(|place| place.waiting.take()).collect()
     }
 }
 
+/// Who shares the stream may come back, and go on where it was.
 fn cut_off() -> Status {
     Status::gateway(Code::Unavailable, "the stream is shared, and went on faster than this client took it")
         .with_reason(Reason::SubscriberTooSlow)
-        .with_retry_after(std::time::Duration::from_secs(1))
+        .with_retry_after(Duration::from_secs(1))
+}
+
+/// Whose stream is its own would begin another, and be as slow there.
+fn too_slow() -> Status {
+    Status::gateway(Code::ResourceExhausted, "the stream went on faster than this client took it")
+        .with_reason(Reason::SubscriberTooSlow)
+}
+
+fn overloaded() -> Status {
+    Status::gateway(Code::Unavailable, "the gateway keeps as much for slow clients as it may")
+        .with_reason(Reason::Overloaded)
+        .with_retry_after(Duration::from_secs(1))
 }

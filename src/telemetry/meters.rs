@@ -42,6 +42,16 @@ pub(super) struct WorkerMeters {
     /// By [`Mirrored`].
     mirrored: [AtomicU64; 3],
     pub(super) shared: Shared,
+    pub(super) slow: Slow,
+}
+
+/// What one worker counts of clients that read slowly.
+#[derive(Default)]
+pub(super) struct Slow {
+    /// Messages that were dropped, oldest first or but for the latest.
+    pub(super) dropped: [AtomicU64; 2],
+    pub(super) cut_off: AtomicU64,
+    pub(super) stalled: AtomicU64,
 }
 
 /// What one worker counts of streams that calls share.
@@ -50,7 +60,6 @@ pub(super) struct Shared {
     pub(super) streams: AtomicI64,
     pub(super) subscribers: AtomicI64,
     pub(super) messages: AtomicU64,
-    pub(super) cut_off: AtomicU64,
 }
 
 /// What is counted of one method, by worker.
@@ -149,18 +158,19 @@ impl Meters {
         self.workers.iter().map(|worker| worker.copies(outcome).load(Relaxed)).sum()
     }
 
-    /// Shared streams and their subscribers, messages that these were given, and how many were cut off.
-    pub(super) fn shared(&self) -> ([i64; 2], [u64; 2]) {
+    /// Shared streams and their subscribers, and messages that these were given.
+    pub(super) fn shared(&self) -> ([i64; 2], u64) {
         let workers = || self.workers.iter().map(|worker| &worker.shared);
         let now = [
             workers().map(|shared| shared.streams.load(Relaxed)).sum(),
             workers().map(|shared| shared.subscribers.load(Relaxed)).sum(),
         ];
-        let ever = [
-            workers().map(|shared| shared.messages.load(Relaxed)).sum(),
-            workers().map(|shared| shared.cut_off.load(Relaxed)).sum(),
-        ];
-        (now, ever)
+        (now, workers().map(|shared| shared.messages.load(Relaxed)).sum())
+    }
+
+    /// One of the counts of clients that read slowly.
+    pub(super) fn slow(&self, of: impl Fn(&Slow) -> &AtomicU64) -> u64 {
+        self.workers.iter().map(|worker| of(&worker.slow).load(Relaxed)).sum()
     }
 
     pub(super) fn failures(&self, origin: Origin) -> u64 {

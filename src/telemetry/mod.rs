@@ -22,7 +22,7 @@ pub use line::rfc3339;
 pub use logs::init_logs;
 
 use crate::{
-    config::Settings,
+    config::{Settings, SlowReader},
     status::{Code, Origin},
 };
 use access::AccessLog;
@@ -41,10 +41,24 @@ pub struct Telemetry {
 struct Sources {
     connections: OnceLock<Connections>,
     schemas: OnceLock<Schemas>,
+    stream_buffers: OnceLock<StreamBuffers>,
 }
 
 /// Tells how many connections of clients are open.
 pub type Connections = Box<dyn Fn() -> usize + Send + Sync>;
+
+/// Tells what is kept for clients that read slowly.
+pub type StreamBuffers = Box<dyn Fn() -> Buffered + Send + Sync>;
+
+/// What is kept of messages for clients.
+#[derive(Clone, Copy, Debug)]
+pub struct Buffered {
+    pub bytes: usize,
+    /// Of them, what the client that is furthest behind has not taken yet.
+    pub slowest_bytes: u64,
+    /// Of the oldest message of these.
+    pub slowest_age: Duration,
+}
 
 /// Tells of every upstream's schema.
 pub type Schemas = Box<dyn Fn() -> Vec<SchemaRecord> + Send + Sync>;
@@ -167,6 +181,11 @@ impl Telemetry {
         let _ = self.sources.schemas.set(schemas);
     }
 
+    /// Where it is known what is kept for clients. Said again: no effect.
+    pub fn watch_stream_buffers(&self, buffers: StreamBuffers) {
+        let _ = self.sources.stream_buffers.set(buffers);
+    }
+
     /// Writes out the records that wait. To be called before the process ends.
     pub fn flush(&self) {
         self.access.flush();
@@ -201,9 +220,25 @@ impl Recorder {
         self.0.own.shared.messages.fetch_add(1, Relaxed);
     }
 
-    /// Counts a subscriber that was cut off.
+    /// Counts messages that a client lost because it read too slowly.
+    pub fn dropped(&self, policy: SlowReader, messages: u64) {
+        let [oldest, latest] = &self.0.own.slow.dropped;
+        match policy {
+            SlowReader::DropOldest => oldest.fetch_add(messages, Relaxed),
+            SlowReader::Latest => latest.fetch_add(messages, Relaxed),
+            // Nothing is dropped there.
+            SlowReader::Block | SlowReader::Disconnect => 0,
+        };
+    }
+
+    /// Counts a client that was cut off because it read too slowly.
     pub fn cut_off(&self) {
-        self.0.own.shared.cut_off.fetch_add(1, Relaxed);
+        self.0.own.slow.cut_off.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a call whose client took nothing for too long.
+    pub fn stalled(&self) {
+        self.0.own.slow.stalled.fetch_add(1, Relaxed);
     }
 
     fn record_at(&self, record: &CallRecord<'_>, now: impl FnOnce() -> SystemTime) {
@@ -314,6 +349,15 @@ mod tests {
         drop((SharedStream::new(&two), Subscription::new(&two)));
         two.shared_message();
         one.cut_off();
+        two.dropped(SlowReader::DropOldest, 5);
+        one.dropped(SlowReader::Latest, 6);
+        two.dropped(SlowReader::Latest, 1);
+        two.stalled();
+        telemetry.watch_stream_buffers(Box::new(|| Buffered {
+            bytes: 1234,
+            slowest_bytes: 1000,
+            slowest_age: Duration::from_millis(2500),
+        }));
         telemetry.watch_connections(Box::new(|| 1));
         telemetry.watch_schemas(Box::new(|| {
             vec![SchemaRecord {
@@ -345,7 +389,13 @@ mod tests {
             "tidegate_shared_streams 1",
             "tidegate_shared_subscribers 2",
             "tidegate_shared_messages_total 1",
-            "tidegate_shared_cut_off_total 1",
+            "tidegate_cut_off_readers_total 1",
+            "tidegate_dropped_messages_total{policy=\"drop_oldest\"} 5",
+            "tidegate_dropped_messages_total{policy=\"latest\"} 7",
+            "tidegate_stalled_writes_total 1",
+            "tidegate_stream_buffer_bytes 1234",
+            "tidegate_slowest_reader_bytes 1000",
+            "tidegate_slowest_reader_seconds 2.5",
             "tidegate_connections 1",
             "tidegate_schema_reloads_total{upstream=\"liker\",result=\"swapped\"} 3",
             "tidegate_schema_reloads_total{upstream=\"liker\",result=\"refused\"} 2",

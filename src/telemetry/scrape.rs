@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 
 use super::{
-    Mirrored, SchemaRecord, Sources,
+    Buffered, Mirrored, SchemaRecord, Sources,
     access::AccessLog,
     meters::{Meters, MethodMeters},
 };
@@ -49,6 +49,7 @@ impl Collector for Sums {
         self.messages(&mut encoder)?;
         self.mirrored(&mut encoder)?;
         self.shared(&mut encoder)?;
+        self.slow(&mut encoder)?;
         let in_flight = self.meters.in_flight();
         gauge(&mut encoder, "tidegate_calls_in_flight", "Calls that have begun and not ended", in_flight)?;
         if let Some(open) = self.sources.connections.get() {
@@ -90,13 +91,34 @@ impl Sums {
     }
 
     fn shared(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let ([streams, subscribers], [messages, cut_off]) = self.meters.shared();
+        let ([streams, subscribers], messages) = self.meters.shared();
         gauge(encoder, "tidegate_shared_streams", "Upstream streams that calls share", streams)?;
         gauge(encoder, "tidegate_shared_subscribers", "Calls that share a stream with others", subscribers)?;
         let help = "Messages of shared streams that subscribers were given";
-        count(&mut counter(encoder, "tidegate_shared_messages", help)?, messages)?;
-        let help = "Subscribers that were cut off because they took messages too slowly";
-        count(&mut counter(encoder, "tidegate_shared_cut_off", help)?, cut_off)
+        count(&mut counter(encoder, "tidegate_shared_messages", help)?, messages)
+    }
+
+    fn slow(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Messages that clients lost because they took them too slowly, by the policy of the route";
+        let mut metric = counter(encoder, "tidegate_dropped_messages", help)?;
+        let [oldest, latest] = [self.meters.slow(|slow| &slow.dropped[0]), self.meters.slow(|slow| &slow.dropped[1])];
+        for (policy, dropped) in [("drop_oldest", oldest), ("latest", latest)] {
+            count(&mut metric.encode_family(&[("policy", policy)])?, dropped)?;
+        }
+        let help = "Clients that were cut off because they took messages too slowly";
+        count(&mut counter(encoder, "tidegate_cut_off_readers", help)?, self.meters.slow(|slow| &slow.cut_off))?;
+        let help = "Calls that ended because the client took nothing of what was written to it for too long";
+        count(&mut counter(encoder, "tidegate_stalled_writes", help)?, self.meters.slow(|slow| &slow.stalled))?;
+        let Some(buffers) = self.sources.stream_buffers.get() else { return Ok(()) };
+        let Buffered { bytes, slowest_bytes, slowest_age } = buffers();
+        let help = "Memory of messages kept for clients";
+        gauge(encoder, "tidegate_stream_buffer_bytes", help, i64::try_from(bytes).unwrap_or(i64::MAX))?;
+        let help = "What the client that is furthest behind has not taken yet of what is kept for it";
+        gauge(encoder, "tidegate_slowest_reader_bytes", help, i64::try_from(slowest_bytes).unwrap_or(i64::MAX))?;
+        let help = "Age of the oldest message of these";
+        encoder
+            .encode_descriptor("tidegate_slowest_reader_seconds", help, None, MetricType::Gauge)?
+            .encode_gauge(&slowest_age.as_secs_f64())
     }
 
     fn messages(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

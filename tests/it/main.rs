@@ -47,6 +47,7 @@ mod routing;
 mod schemas;
 mod service_config;
 mod share;
+mod slow;
 mod slow_reader;
 mod sse;
 mod socket_compression;

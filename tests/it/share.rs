@@ -272,7 +272,7 @@ async fn who_comes_back_goes_on_without_hole_or_is_told_of_it() {
 
 #[tokio::test]
 async fn a_reader_that_stops_reading_harms_nobody() {
-    let (mut backend, gateway) = with(|config| config.limit("share_topic_bytes_max", "1MiB")).await;
+    let (mut backend, gateway) = with(|config| config.limit("stream_buffer_bytes_max", "1MiB")).await;
     let mut quick = Events::open(&gateway, Via::H2c, &[]).await;
     let mut call = backend.call().await;
     call.head();
@@ -292,7 +292,7 @@ async fn a_reader_that_stops_reading_harms_nobody() {
     };
     assert!(seen < 300);
     assert_eq!((&status["code"], &status["details"][0]["reason"]), (&json!(14), &json!("SUBSCRIBER_TOO_SLOW")));
-    until(&gateway, "tidegate_shared_cut_off_total", 1).await;
+    until(&gateway, "tidegate_cut_off_readers_total", 1).await;
     say(&mut call, 301);
     assert_eq!(quick.message().await.0, 301);
 }

@@ -162,6 +162,12 @@ impl Pass {
         Some(self.framing.end(outcome, &self.snapshot.codec))
     }
 
+    /// The client has taken nothing for too long.
+    pub(in crate::gateway) fn stalled(&mut self) {
+        self.count();
+        self.record.stalled();
+    }
+
     /// Tells the record what has passed.
     fn count(&mut self) {
         self.record.passed(self.up.passed(), self.down.passed());

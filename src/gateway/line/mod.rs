@@ -21,6 +21,7 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+pub(super) use self::tunnel::Pieces;
 use self::tunnel::Tunnel;
 use super::{RequestBody, reply::ReplyBody, request::Call};
 use crate::{
@@ -51,6 +52,9 @@ pub(super) trait Rider: Send + 'static {
 
     /// The client is given up.
     fn lose(&mut self, status: &Status);
+
+    /// The client has taken nothing for too long.
+    fn stalled(&mut self);
 }
 
 /// A client's end of a WebSocket.
@@ -272,7 +276,12 @@ fn poll(rider: &mut impl Rider, cx: &mut Context<'_>, io: &mut (impl AsyncRead +
         let line = rider.line();
         match line.poll_write(cx, io) {
             Ok(wrote) => moved |= wrote,
-            Err(_) => return Poll::Ready(()),
+            Err(error) => {
+                if error.kind() == io::ErrorKind::TimedOut {
+                    rider.stalled();
+                }
+                return Poll::Ready(());
+            }
         }
         if line.session.is_closed() {
             if line.out.is_empty() {

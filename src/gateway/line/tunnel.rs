@@ -4,6 +4,10 @@
 use std::{
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -22,14 +26,36 @@ pub(in crate::gateway) struct Tunnel<B> {
     /// What was read and not yet taken.
     rest: Bytes,
     answer: PollSender<Bytes>,
+    stalled: Arc<AtomicBool>,
+}
+
+/// What the client is told, in pieces.
+pub struct Pieces {
+    pieces: mpsc::Receiver<Bytes>,
+    stalled: Arc<AtomicBool>,
+}
+
+impl Pieces {
+    /// The next piece; none after the end.
+    pub(in crate::gateway) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.pieces.poll_recv(cx)
+    }
+
+    /// The client has taken nothing for too long.
+    pub(in crate::gateway) fn stalled(&mut self) {
+        self.stalled.store(true, Relaxed);
+        self.pieces.close();
+    }
 }
 
 impl<B: RequestBody> Tunnel<B> {
     /// The connection, and what the answer's body is made of; it ends where the connection is dropped.
-    pub(super) fn new(body: B) -> (Self, mpsc::Receiver<Bytes>) {
+    pub(super) fn new(body: B) -> (Self, Pieces) {
         // One piece on its way: what waits beyond it waits in the socket, which is bounded.
         let (answer, pieces) = mpsc::channel(1);
-        (Self { body, rest: Bytes::new(), answer: PollSender::new(answer) }, pieces)
+        let stalled = Arc::<AtomicBool>::default();
+        let tunnel = Self { body, rest: Bytes::new(), answer: PollSender::new(answer), stalled: stalled.clone() };
+        (tunnel, Pieces { pieces, stalled })
     }
 }
 
@@ -51,7 +77,11 @@ impl<B: RequestBody> AsyncRead for Tunnel<B> {
 
 impl<B: RequestBody> AsyncWrite for Tunnel<B> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        let stalled = self.stalled.clone();
+        let gone = |_| {
+            let kind = if stalled.load(Relaxed) { io::ErrorKind::TimedOut } else { io::ErrorKind::BrokenPipe };
+            io::Error::from(kind)
+        };
         ready!(self.answer.poll_reserve(cx)).map_err(gone)?;
         let length = bytes.len().min(COALESCE_BYTES);
         self.answer.send_item(Bytes::copy_from_slice(&bytes[..length])).map_err(gone)?;

@@ -387,4 +387,8 @@ impl Rider for Mux {
     fn lose(&mut self, status: &Status) {
         self.let_go(status);
     }
+
+    fn stalled(&mut self) {
+        self.rides.values_mut().for_each(|ride| ride.record.stalled());
+    }
 }

@@ -273,4 +273,8 @@ impl Rider for Socket {
     fn lose(&mut self, status: &Status) {
         self.record.finish(Err(status));
     }
+
+    fn stalled(&mut self) {
+        self.record.stalled();
+    }
 }

@@ -8,6 +8,7 @@ mod load;
 use std::{
     io,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -102,6 +103,10 @@ impl Running {
         // Not on this thread: the clients' connections have to go on, or the server waits for them.
         tokio::task::spawn_blocking(|| self.thread.join().unwrap()).await.unwrap()
     }
+}
+
+impl Outgoing for Full<Bytes> {
+    fn stalled(self: Pin<&mut Self>) {}
 }
 
 /// `/hold` answers when released and reads nothing, `/panic` panics, `/upgrade` switches protocols; everything else is
