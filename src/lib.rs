@@ -11,6 +11,7 @@ pub mod server;
 pub mod listener;
 pub mod gateway;
 pub mod openapi;
+pub mod typescript;
 pub mod edge;
 pub mod dialect;
 pub mod route;

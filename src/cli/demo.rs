@@ -1,7 +1,8 @@
 //! `tidegate demo`: the gateway in front of services that live in the same process.
 
-use std::{net::SocketAddr, thread};
+use std::{net::SocketAddr, path::PathBuf, thread};
 
+use clap::Args;
 use tokio::{net::TcpListener, runtime};
 
 use super::{
@@ -16,9 +17,21 @@ use crate::{
     demo,
 };
 
-pub(super) fn run(addresses: &Addresses) -> Result<(), BootError> {
-    let backend = start_backend()?;
-    boot::serve(&settings(addresses, backend)?, say_what_to_try)
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    #[command(flatten)]
+    addresses: Addresses,
+    /// A folder to serve instead of the demonstration's own page.
+    #[arg(long, value_name = "DIR")]
+    page: Option<PathBuf>,
+}
+
+impl Demo {
+    pub(super) fn run(&self) -> Result<(), BootError> {
+        let backend = start_backend()?;
+        let files = self.page.clone().map_or_else(|| StaticFiles::Embedded(demo::assets()), StaticFiles::Dir);
+        boot::serve(&settings(&self.addresses, backend, files)?, say_what_to_try)
+    }
 }
 
 /// Serves the demo's services on a port of their own, as ordinary backends do.
@@ -36,7 +49,7 @@ fn start_backend() -> Result<SocketAddr, BootError> {
     Ok(address)
 }
 
-fn settings(addresses: &Addresses, backend: SocketAddr) -> Result<Settings, BootError> {
+fn settings(addresses: &Addresses, backend: SocketAddr, files: StaticFiles) -> Result<Settings, BootError> {
     let mut settings = config::quick(&addresses.quick(vec![format!("http://{backend}")], None))?;
     for upstream in &mut settings.upstreams {
         "demo".clone_into(&mut upstream.name);
@@ -55,7 +68,7 @@ fn settings(addresses: &Addresses, backend: SocketAddr) -> Result<Settings, Boot
             ..RoutePolicy::default()
         },
     });
-    settings.assets = vec![StaticDir { path: "/".to_owned(), files: StaticFiles::Embedded(demo::assets()) }];
+    settings.assets = vec![StaticDir { path: "/".to_owned(), files }];
     Ok(settings)
 }
 

@@ -1,4 +1,4 @@
-//! The commands of the binary: serve, demo, check, routes, explain, openapi, drain.
+//! The commands of the binary: serve, demo, check, routes, explain, openapi, typescript, drain.
 
 mod boot;
 mod demo;
@@ -34,7 +34,7 @@ enum Command {
     /// Serve: from a configuration file, or just in front of some upstreams.
     Serve(Serve),
     /// Serve a demonstration with its backend inside, and a page that shows it.
-    Demo(Addresses),
+    Demo(demo::Demo),
     /// Check a configuration file: print what it resolves to, or every error in it.
     Check {
         /// The configuration file.
@@ -49,6 +49,8 @@ enum Command {
     Explain(explain::Explain),
     /// Print the OpenAPI 3.1 document of what is served.
     Openapi(openapi::OpenApi),
+    /// Print the services and messages of what is served as a module of TypeScript, for @tidegate/client.
+    Typescript(openapi::TypeScript),
     /// Have a running gateway give up its connections, all or a share of them.
     Drain(drain::DrainArgs),
 }
@@ -98,11 +100,12 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = |()| ExitCode::SUCCESS;
     let outcome = match cli.command {
         Command::Serve(serve) => serve.settings().and_then(|settings| boot::serve(&settings, |_| ())).map(done),
-        Command::Demo(addresses) => demo::run(&addresses).map(done),
+        Command::Demo(demo) => demo.run().map(done),
         Command::Check { file, against } => check(&file, against.as_deref()).map(done),
         Command::Routes(routes) => routes.run().map(done),
         Command::Explain(explain) => explain.run(),
         Command::Openapi(openapi) => openapi.run().map(done),
+        Command::Typescript(typescript) => typescript.run().map(done),
         Command::Drain(drain) => drain.run().map(done),
     };
     match outcome {

@@ -1,4 +1,5 @@
-//! The OpenAPI document of a snapshot: made once, when it is first asked for, beside the workers.
+//! What a snapshot serves, described: the OpenAPI document, made once, when it is first asked for, beside the workers; and
+//! types for clients.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +18,7 @@ use crate::{
     openapi::{self, Operation, TooLarge},
     schema::Comments,
     status::{Code, Reason, Status},
+    typescript::{self, Mixed},
 };
 
 /// Where it is served. No backend's rule can take its place.
@@ -44,7 +46,26 @@ impl Snapshot {
             wanted.then_some(Operation { method: id, rule: place, output: route.policy.settings.output })
         });
         let operations: Vec<Operation> = operations.collect();
-        openapi::document(&self.schema, &Comments::read(self.sets.iter().map(|(_, set)| set.as_ref())), &operations)
+        openapi::document(&self.schema, &self.comments(), &operations)
+    }
+
+    /// Describes the methods of the services whose names begin so, as a module of TypeScript.
+    ///
+    /// # Errors
+    /// Routes that write replies in different ways.
+    pub fn typescript(&self, services: &str) -> Result<String, Mixed> {
+        let ways = self.ways().filter(|way| way.rule.is_none() && !self.is_own(way));
+        let entries = ways.filter_map(|Way { route, method, .. }| {
+            let (method, _) = method.filter(|(_, method)| method.service.starts_with(services))?;
+            let settings = &route.policy.settings;
+            Some(typescript::Entry { method, output: settings.output, resume: settings.sse.resume.as_ref() })
+        });
+        let entries: Vec<_> = entries.collect();
+        typescript::module(&self.schema, &self.comments(), &entries)
+    }
+
+    fn comments(&self) -> Comments {
+        Comments::read(self.sets.iter().map(|(_, set)| set.as_ref()))
     }
 }
 

@@ -83,6 +83,10 @@ fn method(
         client_streaming: descriptor.is_client_streaming(),
         server_streaming: descriptor.is_server_streaming(),
         no_side_effects: options.idempotency_level == Some(IdempotencyLevel::NO_SIDE_EFFECTS),
+        idempotent: matches!(
+            options.idempotency_level,
+            Some(IdempotencyLevel::NO_SIDE_EFFECTS | IdempotencyLevel::IDEMPOTENT)
+        ),
         rules,
         upstreams,
     })

@@ -74,6 +74,8 @@ pub struct Method {
     pub server_streaming: bool,
     /// Its `idempotency_level` is `NO_SIDE_EFFECTS`.
     pub no_side_effects: bool,
+    /// Marked as doing no more when called twice, or without side effects.
+    pub idempotent: bool,
     /// With `additional_bindings`, in order.
     pub rules: Vec<HttpRule>,
     /// Indices of the upstreams that have it, in their order; at least one. Its rules are the first one's.

@@ -16,14 +16,14 @@ use crate::{
 };
 
 /// The demo's services on a thread and a runtime of their own: stopping cuts every connection.
-struct DemoServices {
+pub struct DemoServices {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl DemoServices {
-    async fn start(port: u16) -> Self {
+    pub async fn start(port: u16) -> Self {
         let (told, address) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -40,6 +40,15 @@ impl DemoServices {
         Self { address: within(address).await.expect("the services start"), stop, thread }
     }
 
+    /// A gateway in front of them, with a page of this folder.
+    pub fn gateway(&self, page: &str) -> Config {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let files = ["liker/v1/liker", "chat/v1/chat"].map(|name| format!("{root}/proto/demo/{name}.proto"));
+        let protos = format!("schema: {{ protos: {{ files: {files:?}, includes: [ \"{root}/proto\" ] }} }}");
+        let page = format!("static: [ {{ path: /, dir: \"{root}/{page}\" }} ]");
+        Config::new().upstream("demo", self.address, &protos).section(&page)
+    }
+
     fn kill(self) {
         drop(self.stop);
         self.thread.join().expect("the services do not panic");
@@ -50,11 +59,7 @@ impl DemoServices {
 async fn the_page_works_in_chromium_and_outlives_its_backend() {
     let services = DemoServices::start(0).await;
     let address = services.address;
-    let root = env!("CARGO_MANIFEST_DIR");
-    let files = ["liker/v1/liker", "chat/v1/chat"].map(|name| format!("{root}/proto/demo/{name}.proto"));
-    let protos = format!("schema: {{ protos: {{ files: {files:?}, includes: [ \"{root}/proto\" ] }} }}");
-    let page = format!("static: [ {{ path: /, dir: \"{root}/web/demo\" }} ]");
-    let gateway = Gateway::start(Config::new().upstream("demo", address, &protos).section(&page)).await;
+    let gateway = Gateway::start(services.gateway("web/demo")).await;
 
     let screenshot = std::env::var_os("TIDEGATE_SCREENSHOT").map(std::path::PathBuf::from);
     let mut chromium =

@@ -13,6 +13,7 @@ mod bad_schemas;
 mod browser;
 mod caching;
 mod cases;
+mod client;
 mod clients;
 mod commands;
 mod compressed_messages;

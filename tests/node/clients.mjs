@@ -1,4 +1,4 @@
-// Ordinary clients in Node, grpc-js and connect-node with each of its protocols, that make the calls they are told.
+// Clients in Node that make the calls they are told: grpc-js, connect-node with each of its protocols, and @tidegate/client.
 //
 //     node clients.mjs HTTPS_PORT HTTP_PORT CA DESCRIPTOR_SET
 //
@@ -11,6 +11,7 @@ import { compressionGzip, createConnectTransport, createGrpcTransport, createGrp
 import { serviceOf } from './calls.mjs';
 import { connectCaller } from './connect.mjs';
 import { grpcJsCaller } from './grpc_js.mjs';
+import { tidegateCaller } from './tidegate.mjs';
 
 const [httpsPort, httpPort, caFile, descriptorSet] = process.argv.slice(2);
 const ca = readFileSync(caFile);
@@ -32,6 +33,7 @@ function caller(name) {
     const tls = protocol === 'tls';
     return grpcJsCaller(service, `localhost:${tls ? httpsPort : httpPort}`, tls && ca, variant[0]);
   }
+  if (library === 'tidegate') return tidegateCaller(`http://localhost:${httpPort}`, protocol);
   const options = { baseUrl: `https://localhost:${httpsPort}`, httpVersion, nodeOptions: { ca } };
   return connectCaller(service, transports[protocol]({ ...options, ...variants[variant.join(' ')] }));
 }

@@ -1,4 +1,5 @@
-//! Clients that nobody here wrote make every kind of call that they can, with every outcome, and all must hear the same.
+//! Clients that nobody here wrote, and @tidegate/client, make every kind of call that they can, with every outcome, and all
+//! must hear the same.
 //!
 //! The table is here; the programs in `tests/python`, `tests/node` and `tests/browser` make the calls that they are told
 //! on standard input, and print what their clients made of the answers.
@@ -92,6 +93,13 @@ async fn in_node() {
     let mut setting = Setting::start().await;
     let program = setting.program(|args| node("clients.mjs", args));
     setting.table(program, clients).await;
+}
+
+#[tokio::test]
+async fn in_the_library_of_our_own() {
+    let mut setting = Setting::start().await;
+    let program = setting.program(|args| node("clients.mjs", args));
+    setting.table(program, &[("tidegate websocket", ALL)]).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{fmt::Write, net::SocketAddr};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 
-use super::temp::TempDir;
+use super::{Gateway, temp::TempDir};
 use crate::proto::DESCRIPTOR_SET;
 
 /// A file in the making: a TLS and a plain listener, an admin address, and what a test adds.
@@ -12,13 +12,15 @@ pub struct Config {
     upstreams: String,
     limits: String,
     workers: usize,
+    /// Of the TLS and the plain listener; zero: any.
+    ports: [u16; 2],
     /// Whole top-level sections, as text.
     rest: String,
 }
 
 impl Config {
     pub fn new() -> Self {
-        Self { upstreams: String::new(), limits: String::new(), workers: 1, rest: String::new() }
+        Self { upstreams: String::new(), limits: String::new(), workers: 1, ports: [0, 0], rest: String::new() }
     }
 
     /// The test services at this address, their schema from the descriptor set.
@@ -50,6 +52,12 @@ impl Config {
         self
     }
 
+    /// The ports of a gateway that was there before, and is its successor's now.
+    pub fn in_place_of(mut self, gateway: &Gateway) -> Self {
+        self.ports = [gateway.tls.port(), gateway.plain.port()];
+        self
+    }
+
     /// A whole section, as it stands in the file.
     pub fn section(mut self, text: &str) -> Self {
         self.rest.push_str(text);
@@ -68,9 +76,10 @@ impl Config {
             generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("a certificate");
         let cert = dir.write("cert.pem", cert.pem());
         let key = dir.write("key.pem", signing_key.serialize_pem());
+        let [tls, plain] = self.ports;
         let mut text = format!(
-            "listeners:\n  - address: 127.0.0.1:0\n    tls: {{ certificates: [ {{ cert: {cert:?}, key: {key:?} }} ] }}\n  \
-             - address: 127.0.0.1:0\nadmin: {{ address: 127.0.0.1:0 }}\nworkers: {}\n",
+            "listeners:\n  - address: 127.0.0.1:{tls}\n    tls: {{ certificates: [ {{ cert: {cert:?}, key: {key:?} }} ] }}\n  \
+             - address: 127.0.0.1:{plain}\nadmin: {{ address: 127.0.0.1:0 }}\nworkers: {}\n",
             self.workers
         );
         for (section, lines) in [("upstreams", &self.upstreams), ("limits", &self.limits)] {

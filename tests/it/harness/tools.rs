@@ -12,7 +12,8 @@ use super::{PATIENCE, process::Process};
 use crate::proto::DESCRIPTOR_SET;
 
 const PYTHON: &str = "install Python 3 and run `python3 -m pip install -r tests/python/requirements.txt`";
-const NODE: &str = "install Node.js 20 and run `npm ci --prefix tests/node` and `npm ci --prefix tests/browser`";
+const NODE: &str = "install Node.js 20, and run `npm ci` with `--prefix` for each of tests/node, tests/browser and web/client, \
+                    and `npm run build --prefix web/client`";
 const CHROMIUM: &str = "install Chromium (`apt-get install chromium`), or set CHROMIUM to its program";
 const WSTEST: &str = "run `tests/autobahn/install.sh`; it is for Linux on x86-64, elsewhere set WSTEST to the program";
 
@@ -30,7 +31,15 @@ pub fn python(script: &str, args: &[&str]) -> Process {
 /// A Node program of `tests/node`.
 pub fn node(script: &str, args: &[&str]) -> Process {
     let mut command = Command::new("node");
-    command.arg(below_tests("node").join(script)).args(args);
+    // Node 20 has WebSockets, and hides them.
+    command.arg("--experimental-websocket").arg(below_tests("node").join(script)).args(args);
+    Process::start(&mut command, NODE)
+}
+
+/// The tests of `@tidegate/client`'s own.
+pub fn client_tests() -> Process {
+    let mut command = Command::new("npm");
+    command.args(["test", "--prefix"]).arg(below_tests("../web/client"));
     Process::start(&mut command, NODE)
 }
 
@@ -44,6 +53,11 @@ pub fn browser(script: &str, base_url: &str, screenshot: Option<&Path>) -> Proce
 /// The same with arguments.
 pub fn browser_with(script: &str, args: &[&str]) -> Process {
     Process::start(chromium(script).args(args), NODE)
+}
+
+/// The same with both.
+pub fn browser_at(script: &str, base_url: &str, args: &[&str]) -> Process {
+    Process::start(chromium(script).env("BASE_URL", base_url).args(args), NODE)
 }
 
 fn chromium(script: &str) -> Command {
