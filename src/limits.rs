@@ -11,10 +11,13 @@ pub struct Limits {
     pub request_message_bytes_max: usize,
     /// Largest reply message from an upstream, in bytes. The same default as the gRPC libraries'.
     pub reply_message_bytes_max: usize,
-    /// Most calls open at a time on one `tidegate.mux` socket; beyond it an open is RESOURCE_EXHAUSTED.
+    /// Most calls open at a time on one `tidegate.mux` socket or session; beyond it an open is RESOURCE_EXHAUSTED.
     pub mux_calls_max: usize,
     /// Most bytes of requests that wait for their upstreams on one such socket, where a call that sends more is ended.
     pub mux_waiting_bytes_max: usize,
+    /// Most `tidegate.mux` sessions over plain HTTP in the process, each with what one POST brought; beyond it another one is
+    /// refused with UNAVAILABLE.
+    pub mux_sessions_max: usize,
     /// Most memory for tickets that are not too old yet, in bytes, used or not.
     pub ticket_bytes_max: usize,
     /// Largest sum of a request's header names and values, in bytes (431 beyond it).
@@ -33,7 +36,7 @@ pub struct Limits {
     pub unary_timeout: Duration,
     /// How long the HTTP status of a stream waits for the first sign of the upstream (PROTOCOLS §4).
     pub stream_head_grace: Duration,
-    /// Silence after which an SSE stream carries a comment line (PROTOCOLS §5).
+    /// Silence after which an SSE stream carries a comment line (PROTOCOLS §5), and a `tidegate.mux` session a ping (§10).
     pub sse_heartbeat: Duration,
     /// The reconnect delay that an SSE stream tells its client, before jitter (PROTOCOLS §5).
     pub sse_retry: Duration,
@@ -68,6 +71,7 @@ impl Default for Limits {
             reply_message_bytes_max: 4 << 20,
             mux_calls_max: 100,
             mux_waiting_bytes_max: 16 << 20,
+            mux_sessions_max: 10_000,
             ticket_bytes_max: 16 << 20,
             header_bytes_max: 32 << 10,
             calls_per_worker_max: 100_000,

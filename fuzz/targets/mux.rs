@@ -1,20 +1,32 @@
-//! Frames of many calls on one WebSocket: a byte that says the form, then frames apart by line feeds. What is read of JSON is
-//! what serde_json reads, and no order of frames makes the ledger lose count.
+//! Frames of many calls: a byte that says the form and how they come, then frames apart by line feeds, or the body of a POST to a
+//! session. What is read of JSON is what serde_json reads, no order of frames makes the ledger lose count, and a session is known
+//! by one text alone.
 
 use bytes::Bytes;
 use serde_json::Value;
-use tidegate::dialect::mux::{Form, Frame, Ledger, Opened, Taken};
+use tidegate::dialect::{
+    BodyKind, RequestDecoder,
+    mux::{Form, Frame, Ledger, Opened, SessionId, Taken},
+};
 
 const CALLS_MAX: usize = 3;
 const WAITING_MAX: usize = 64;
+const BODY_MAX: usize = 1000;
 
 pub(crate) fn run(data: &[u8]) {
-    let Some((form, frames)) = data.split_first() else { return };
-    let form = if form & 1 == 0 { Form::Json } else { Form::Proto };
+    let Some((how, frames)) = data.split_first() else { return };
+    let form = if how & 1 == 0 { Form::Json } else { Form::Proto };
+    let posted = match (how & 2, form) {
+        (0, _) => frames.split(|byte| *byte == b'\n').map(Bytes::copy_from_slice).collect(),
+        (_, Form::Json) => posted(BodyKind::Lines, frames),
+        (_, Form::Proto) => posted(BodyKind::Delimited, frames),
+    };
+    if let Some(id) = SessionId::parse(frames) {
+        assert_eq!(id.secret().as_bytes(), frames);
+    }
     let mut ledger = Ledger::new(CALLS_MAX, WAITING_MAX);
     let mut open: Vec<u32> = Vec::new();
-    for payload in frames.split(|byte| *byte == b'\n') {
-        let payload = Bytes::copy_from_slice(payload);
+    for payload in posted {
         let Ok(frame) = Frame::parse(form, &payload) else { continue };
         if form == Form::Json {
             check_json(&payload, &frame);
@@ -50,6 +62,16 @@ pub(crate) fn run(data: &[u8]) {
         assert!(ledger.end(id));
     }
     assert!(ledger.is_empty() && ledger.waiting() == 0);
+}
+
+/// The frames before the first fault.
+fn posted(kind: BodyKind, body: &[u8]) -> Vec<Bytes> {
+    let mut decoder = RequestDecoder::new(kind, BODY_MAX);
+    if decoder.push(Bytes::copy_from_slice(body)).is_err() {
+        return Vec::new();
+    }
+    decoder.end();
+    std::iter::from_fn(|| decoder.next_piece().ok().flatten()).map(|piece| piece.bytes).collect()
 }
 
 fn check_json(payload: &Bytes, frame: &Frame) {

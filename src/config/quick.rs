@@ -68,7 +68,7 @@ pub fn quick(quick: &Quick) -> Result<Settings, ConfigErrors> {
         limits: Limits::default(),
         compression: Compression::default(),
         openapi: true,
-        mux: Some(MUX_PATH.to_owned()),
+        mux: Some(Mux::default()),
         tickets: Some(Tickets::default()),
         services: Services::default(),
         access_log: true,

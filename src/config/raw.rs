@@ -13,9 +13,7 @@ use serde::{
 
 use super::{
     names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, PlacePath, ServicePrefix, UrlPath},
-    settings::{
-        Cidr, Compression, EndpointUrl, HostPattern, MUX_PATH, Services, Share, Tickets, Timeout, ValuePattern,
-    },
+    settings::{Cidr, Compression, EndpointUrl, HostPattern, Mux, Services, Share, Tickets, Timeout, ValuePattern},
     text::{Count, Percent, Period, Size, Span, Text, Weight},
 };
 use crate::limits::Limits;
@@ -56,7 +54,7 @@ pub(super) struct RawConfig {
     /// Serve the OpenAPI description of all methods at `/-/openapi.json`, to whoever may connect.
     #[serde(default = "yes")]
     pub(super) openapi: bool,
-    /// WebSockets that carry many calls each (docs/protocols.md).
+    /// Many calls on one WebSocket, or in one session over plain HTTP (docs/protocols.md).
     #[serde(default)]
     pub(super) mux: RawMux,
     /// Tickets for browsers, which can put no token into a header of an EventSource or WebSocket (docs/protocols.md).
@@ -416,10 +414,12 @@ pub(super) struct RawCors {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawMux {
-    /// Whether there are any.
+    /// Whether there is such a thing.
     pub(super) enabled: bool,
-    /// Where they are opened.
+    /// Where WebSockets and sessions are opened.
     pub(super) path: Text<PlacePath>,
+    /// What sessions are told is compressed for clients that accept it, as the routes' streams may be.
+    pub(super) compress_streams: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -526,11 +526,13 @@ limits! {
     request_message_bytes_max: Size,
     /// Largest reply message from an upstream.
     reply_message_bytes_max: Size,
-    /// Most calls open at a time on one `tidegate.mux` socket; beyond it a call is refused with RESOURCE_EXHAUSTED.
+    /// Most calls open at a time on one `tidegate.mux` socket or session; beyond it a call is refused with RESOURCE_EXHAUSTED.
     mux_calls_max: Count,
     /// Most bytes of requests that wait for their upstreams on one such socket; a call that sends more then is ended with
     /// RESOURCE_EXHAUSTED.
     mux_waiting_bytes_max: Size,
+    /// Most `tidegate.mux` sessions over plain HTTP in the process; beyond it another one is refused with UNAVAILABLE.
+    mux_sessions_max: Count,
     /// Most memory for tickets that are not too old yet, in the process; beyond it none is given out (503). A ticket takes 128
     /// bytes and its token.
     ticket_bytes_max: Size,
@@ -550,7 +552,7 @@ limits! {
     unary_timeout: Period,
     /// How long the HTTP status of a stream waits for the first sign of the upstream.
     stream_head_grace: Span,
-    /// Silence after which an SSE stream carries a comment line.
+    /// Silence after which an SSE stream carries a comment line, and a `tidegate.mux` session a ping.
     sse_heartbeat: Period,
     /// The reconnect delay that an SSE stream tells its client, before jitter.
     sse_retry: Period,
@@ -601,7 +603,7 @@ impl Default for RawServices {
 
 impl Default for RawMux {
     fn default() -> Self {
-        Self { enabled: true, path: Text(PlacePath(MUX_PATH.to_owned())) }
+        Some(&Mux::default()).into()
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) 
         limits: raw.limits.into(),
         compression: raw.compression.into(),
         openapi: raw.openapi,
-        mux: raw.mux.enabled.then_some(raw.mux.path.0.0),
+        mux: raw.mux.into(),
         tickets: raw.tickets.into(),
         services: raw.services.into(),
         access_log: raw.access_log,
@@ -60,10 +60,7 @@ pub(super) fn unresolve(settings: &Settings) -> RawConfig {
         limits: (&settings.limits).into(),
         compression: (&settings.compression).into(),
         openapi: settings.openapi,
-        mux: RawMux {
-            enabled: settings.mux.is_some(),
-            path: Text(PlacePath(settings.mux.clone().unwrap_or_else(|| MUX_PATH.to_owned()))),
-        },
+        mux: settings.mux.as_ref().into(),
         tickets: settings.tickets.as_ref().into(),
         services: settings.services.into(),
         access_log: settings.access_log,
@@ -305,6 +302,19 @@ impl From<&SchemaSource> for RawSchema {
                 Self::Protos(RawProtos { files: texts(files), includes: texts(includes) })
             }
         }
+    }
+}
+
+impl From<RawMux> for Option<Mux> {
+    fn from(raw: RawMux) -> Self {
+        raw.enabled.then_some(Mux { path: raw.path.0.0, compress_streams: raw.compress_streams })
+    }
+}
+
+impl From<Option<&Mux>> for RawMux {
+    fn from(mux: Option<&Mux>) -> Self {
+        let Mux { path, compress_streams } = mux.cloned().unwrap_or_default();
+        Self { enabled: mux.is_some(), path: Text(PlacePath(path)), compress_streams }
     }
 }
 

@@ -26,8 +26,8 @@ pub struct Settings {
     pub compression: Compression,
     /// `/-/openapi.json` is served.
     pub openapi: bool,
-    /// Where WebSockets for many calls are opened; none: nowhere.
-    pub mux: Option<String>,
+    /// Where many calls are made on one WebSocket or in one session; none: nowhere.
+    pub mux: Option<Mux>,
     /// None: no tickets are given out, and none are taken.
     pub tickets: Option<Tickets>,
     pub services: Services,
@@ -35,8 +35,19 @@ pub struct Settings {
     pub access_log: bool,
 }
 
-/// Where WebSockets for many calls are opened, unless the file says otherwise.
-pub const MUX_PATH: &str = "/-/mux";
+/// Many calls on one WebSocket, or in one session over plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mux {
+    pub path: String,
+    /// What sessions are told is compressed, with a flush after each piece.
+    pub compress_streams: bool,
+}
+
+impl Default for Mux {
+    fn default() -> Self {
+        Self { path: "/-/mux".to_owned(), compress_streams: false }
+    }
+}
 
 /// Tickets that take the place of a token for one call.
 #[derive(Clone, Debug, PartialEq, Eq)]

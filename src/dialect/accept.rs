@@ -14,8 +14,8 @@ use crate::config::OutputSettings;
 pub const VARY: HeaderValue = HeaderValue::from_static("accept, content-type");
 
 /// `application/protobuf` is the registered name; what is in use is mostly the other.
-const PROTOBUF: [&str; 2] = ["application/x-protobuf", "application/protobuf"];
-const NDJSON: [&str; 2] = ["application/x-ndjson", "application/jsonl"];
+pub(super) const PROTOBUF: [&str; 2] = ["application/x-protobuf", "application/protobuf"];
+pub(super) const NDJSON: [&str; 2] = ["application/x-ndjson", "application/jsonl"];
 
 /// The dialect that the client prefers among those that answer plain requests. Where it has no preference: protobuf to
 /// who sends protobuf, and JSON to everybody else.

@@ -42,7 +42,7 @@ pub enum Dialect {
     Sse,
     /// One call per WebSocket (RFC 6455).
     WebSocket,
-    /// One of many calls on a WebSocket.
+    /// Many calls on one WebSocket or in one session over plain HTTP, and each of them.
     Mux,
     /// The Connect protocol: unary calls, GET, and enveloped streams.
     Connect,
@@ -90,11 +90,19 @@ impl Dialect {
         self.is_grpc() || self == Self::Connect
     }
 
+    /// Whether it is told by `Accept` and `Content-Type` alone.
+    pub fn is_plain(self) -> bool {
+        match self {
+            Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::Sse => true,
+            Self::WebSocket | Self::Mux | Self::Connect | Self::Grpc | Self::GrpcWeb => false,
+        }
+    }
+
     /// Whether its bodies may be in a content coding of HTTP (RFC 9110 §8.4); the others compress messages, if anything.
     pub fn codes_bodies(self) -> bool {
         match self {
-            Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::Sse | Self::Connect => true,
-            Self::WebSocket | Self::Mux | Self::Grpc | Self::GrpcWeb => false,
+            Self::Json | Self::Ndjson | Self::JsonSeq | Self::Protobuf | Self::Sse | Self::Mux | Self::Connect => true,
+            Self::WebSocket | Self::Grpc | Self::GrpcWeb => false,
         }
     }
 

@@ -19,7 +19,7 @@ pub const END_ID: &str = "~end";
 const STATUS_EVENT: &str = "status";
 
 /// What stands before a message. Data is one line: JSON as it is written here has no line breaks.
-const BEFORE: &[u8] = b"data: ";
+pub(super) const BEFORE: &[u8] = b"data: ";
 /// A blank line dispatches the event.
 pub(super) const AFTER: &[u8] = b"\n\n";
 /// A comment that keeps an idle stream alive.
@@ -176,15 +176,20 @@ fn line(
     Ok(())
 }
 
+/// An event's id, before its data.
+pub(super) fn write_id(id: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"id: ");
+    out.extend_from_slice(id.as_bytes());
+    out.push(b'\n');
+}
+
 /// The last event: the call's status, with an id that stops the browser where coming back makes no sense.
 pub(super) fn write_end(outcome: Result<(), &Status>, codec: &Codec, out: &mut Vec<u8>) {
     out.extend_from_slice(b"event: ");
     out.extend_from_slice(STATUS_EVENT.as_bytes());
     out.push(b'\n');
     if outcome.err().is_none_or(|status| !is_worth_retrying(status)) {
-        out.extend_from_slice(b"id: ");
-        out.extend_from_slice(END_ID.as_bytes());
-        out.push(b'\n');
+        write_id(END_ID, out);
     }
     out.extend_from_slice(BEFORE);
     match outcome {

@@ -4,8 +4,12 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body::Frame;
 
-use super::{reply::ReplyBody, request::Call, snapshot::Route};
+use super::{
+    reply::{Broken, ReplyBody},
+    request::Call,
+};
 use crate::{
     coding::{Accepted, Coding, DeflateError, Deflater, deflate},
     dialect::media_type,
@@ -97,12 +101,10 @@ impl Call<'_> {
         }
     }
 
-    /// The compressor of a stream, where the route has its streams compressed and the client takes it; the head then
-    /// says so.
-    pub(super) fn deflate_stream(&self, route: &Route, headers: &mut HeaderMap) -> Option<Deflater> {
+    /// The compressor of a stream, where that is wanted and the client takes it; the head then says so.
+    pub(super) fn deflate_stream(&self, is_wanted: bool, headers: &mut HeaderMap) -> Option<Deflater> {
         let compression = &self.snapshot.compression;
-        let is_wanted = route.policy.settings.compress_streams && !compression.algorithms.is_empty();
-        if !is_wanted || !is_worth_it(headers) {
+        if !is_wanted || compression.algorithms.is_empty() || !is_worth_it(headers) {
             return None;
         }
         headers.append(header::VARY, VARY);
@@ -135,6 +137,21 @@ impl Call<'_> {
         let values = self.head.headers.get_all(header::ACCEPT_ENCODING);
         Accepted::parse(values.iter().filter_map(|value| value.to_str().ok()))
     }
+}
+
+/// A piece of a stream, so that the client can read all of it.
+pub(super) fn piece(deflater: Option<&mut Deflater>, plain: Bytes) -> Result<Bytes, Broken> {
+    let Some(deflater) = deflater else { return Ok(plain) };
+    let mut coded = Vec::new();
+    deflater.push(&plain, &mut coded).and_then(|()| deflater.flush(&mut coded)).map_err(|_| Broken)?;
+    Ok(coded.into())
+}
+
+/// The last bytes of a compressed stream.
+pub(super) fn end(mut deflater: Deflater) -> Result<Frame<Bytes>, Broken> {
+    let mut coded = Vec::new();
+    deflater.finish(&mut coded).map_err(|_| Broken)?;
+    Ok(Frame::data(coded.into()))
 }
 
 /// What two codings of one representation share is a weak tag (RFC 9110 §8.8.1, §8.8.3.3).

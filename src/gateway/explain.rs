@@ -46,7 +46,7 @@ impl Snapshot {
         match self.find(self.dialect(head), head) {
             Ok(Target::Asset(_)) => Explained::Own("a static file"),
             Ok(Target::OpenApi(_)) => Explained::Own("the OpenAPI document"),
-            Ok(Target::Mux) => Explained::Own("WebSockets for many calls"),
+            Ok(Target::Mux) => Explained::Own("many calls on one WebSocket, or in one session"),
             Ok(Target::Ticket(_)) => Explained::Own("tickets in the place of a token"),
             Ok(Target::Route { route, lead, captures }) => {
                 let listed = self.way(route).and_then(|way| Some((self.listed(&way, route, lead)?, way)));

@@ -9,10 +9,7 @@ use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 
-use super::{
-    BodyError, RequestBody,
-    request::{Call, Opened},
-};
+use super::{BodyError, RequestBody, request::Call};
 use crate::{
     coding::{Coding, HTTP_ACCEPTED, IDENTITY, Inflater},
     dialect::Dialect,
@@ -41,9 +38,11 @@ pub(super) struct Coded<B> {
 }
 
 impl<B: RequestBody> Decoded<B> {
+    /// `bytes_max`: of what it inflates to.
+    ///
     /// # Errors
     /// 415 (501 in Connect) for a coding that is not known, and for several at once.
-    pub(super) fn new(call: &Call<'_>, opened: &Opened<'_>, body: B) -> Result<Self, Status> {
+    pub(super) fn new(call: &Call<'_>, body: B, bytes_max: usize) -> Result<Self, Status> {
         if !call.dialect.codes_bodies() || body.is_end_stream() {
             return Ok(Self::Plain(body));
         }
@@ -52,11 +51,6 @@ impl<B: RequestBody> Decoded<B> {
             _ => status,
         })?;
         let Some(coding) = coding else { return Ok(Self::Plain(body)) };
-        // Each message of a stream has its own limit.
-        let bytes_max = match opened.route.client_streaming {
-            true => usize::MAX,
-            false => call.snapshot.limits.request_message_bytes_max,
-        };
         let inflater = Inflater::new(coding, bytes_max);
         Ok(Self::Coded(Box::new(Coded {
             body,

@@ -7,6 +7,7 @@ mod envelopes;
 mod etag;
 mod expiry;
 mod explain;
+mod heartbeat;
 mod inflate;
 mod lead;
 mod line;
@@ -30,6 +31,7 @@ mod snapshot_tests;
 mod socket;
 mod stream;
 mod tickets;
+mod turn;
 mod unary;
 mod upload;
 
@@ -59,6 +61,7 @@ pub use snapshot::{Snapshot, SnapshotError};
 use self::{
     inflate::Decoded,
     linger::Lingering,
+    mux::Sessions,
     record::{Admission, Record},
     request::{Begun, Call},
     snapshot::Route,
@@ -103,6 +106,8 @@ struct Worker {
 pub struct Process {
     /// Streams that calls share.
     pub(super) hub: Hub,
+    /// Of `tidegate.mux` over plain HTTP.
+    sessions: Sessions,
     pub(super) tickets: Tickets,
     pub(super) drain: Drain,
 }
@@ -110,7 +115,12 @@ pub struct Process {
 impl Process {
     /// `seed`: random, different for each process.
     pub fn new(limits: &Limits, drain: Drain, seed: u64) -> Self {
-        Self { hub: Hub::new(limits, seed), tickets: Tickets::new(limits.ticket_bytes_max), drain }
+        Self {
+            hub: Hub::new(limits, seed),
+            sessions: Sessions::default(),
+            tickets: Tickets::new(limits.ticket_bytes_max),
+            drain,
+        }
     }
 }
 
@@ -189,7 +199,8 @@ impl Gateway {
             Ok(Begun::Call(opened)) => opened,
             Ok(Begun::Answered(response)) => return record.answered(response.map(|()| ReplyBody::empty())),
             Ok(Begun::Mux) => {
-                return mux::serve(call, &mut record, upgrade, body)
+                return Box::pin(mux::serve(call, &mut record, upgrade, body))
+                    .await
                     .unwrap_or_else(|status| reject(call, None, &mut record, &status));
             }
             Ok(Begun::Ticket(settings)) => {
@@ -208,7 +219,7 @@ impl Gateway {
             Err(status) => return reject(call, None, &mut record, &status),
         };
         let route = opened.route;
-        let body = match Decoded::new(call, &opened, body) {
+        let body = match Decoded::new(call, body, opened.body_bytes_max(&call.snapshot.limits)) {
             Ok(body) => body,
             Err(status) => return reject(call, Some(route), &mut record, &status),
         };

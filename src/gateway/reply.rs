@@ -11,6 +11,7 @@ use super::{
     envelopes::Pass,
     etag,
     line::Pieces,
+    mux::Session,
     request::Call,
     stream::Pump,
 };
@@ -31,6 +32,8 @@ pub enum ReplyBody {
     Deflating(Box<Deflating>),
     /// gRPC, passed through.
     Pass(Box<Pass>),
+    /// Frames of many calls.
+    Session(Box<Session>),
     /// What a WebSocket says in a stream of HTTP/2.
     Tunnel(Pieces),
 }
@@ -59,6 +62,7 @@ impl ReplyBody {
             Self::Whole(_) | Self::Deflating(_) => {}
             Self::Stream(pump) => pump.stalled(),
             Self::Pass(pass) => pass.stalled(),
+            Self::Session(session) => session.stalled(),
             Self::Tunnel(pieces) => pieces.stalled(),
         }
     }
@@ -83,6 +87,7 @@ impl Body for ReplyBody {
                 body.poll_next(cx).map(|next| next.map(|piece| piece.map(Frame::data).map_err(|_| Broken)))
             }
             Self::Pass(pass) => pass.poll_frame(cx),
+            Self::Session(session) => session.poll_frame(cx),
             Self::Tunnel(pieces) => pieces.poll_next(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
         }
     }
@@ -90,7 +95,7 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
-            Self::Stream(_) | Self::Deflating(_) | Self::Tunnel(_) => false,
+            Self::Stream(_) | Self::Deflating(_) | Self::Session(_) | Self::Tunnel(_) => false,
             Self::Pass(pass) => pass.is_ended(),
         }
     }
@@ -98,7 +103,9 @@ impl Body for ReplyBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(_) | Self::Deflating(_) | Self::Pass(_) | Self::Tunnel(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Deflating(_) | Self::Pass(_) | Self::Session(_) | Self::Tunnel(_) => {
+                SizeHint::default()
+            }
         }
     }
 }
@@ -157,7 +164,11 @@ pub(super) fn without_body(mut response: Response<ReplyBody>) -> Response<ReplyB
             response.headers_mut().insert(header::CONTENT_LENGTH, length);
         }
         ReplyBody::Stream(pump) => pump.leave(),
-        ReplyBody::Whole(_) | ReplyBody::Deflating(_) | ReplyBody::Pass(_) | ReplyBody::Tunnel(_) => {}
+        ReplyBody::Whole(_)
+        | ReplyBody::Deflating(_)
+        | ReplyBody::Pass(_)
+        | ReplyBody::Session(_)
+        | ReplyBody::Tunnel(_) => {}
     }
     response.map(|_| ReplyBody::empty())
 }

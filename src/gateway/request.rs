@@ -32,6 +32,7 @@ use crate::{
         sse::{self, LastEvent},
     },
     edge::{Client, OriginCheck, Peer, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
+    limits::Limits,
     share::Start,
     status::{Code, Reason, Status},
     wire::{self, metadata},
@@ -56,7 +57,7 @@ pub(super) enum Begun<'c> {
     Answered(Response<()>),
     Asset(&'c Arc<Asset>),
     OpenApi(&'c Document),
-    /// A WebSocket for many calls.
+    /// To where many calls are made.
     Mux,
     /// The client asks for a ticket.
     Ticket(&'c config::Tickets),
@@ -376,7 +377,15 @@ impl<'c> Call<'c> {
         }
     }
 
-    async fn read_whole<B: RequestBody>(&self, mut body: B, deadline: Option<Instant>) -> Result<Bytes, Status> {
+    /// All of a request's body.
+    ///
+    /// # Errors
+    /// 413 for more than a message may have, 408 for one that does not come.
+    pub(super) async fn read_whole<B: RequestBody>(
+        &self,
+        mut body: B,
+        deadline: Option<Instant>,
+    ) -> Result<Bytes, Status> {
         let limits = &self.snapshot.limits;
         let mut decoder = RequestDecoder::new(BodyKind::Raw, limits.request_message_bytes_max);
         let declared = body.size_hint().lower();
@@ -399,6 +408,11 @@ impl Opened<'_> {
     /// One request message, one reply.
     pub(super) fn is_unary(&self) -> bool {
         !self.route.client_streaming && !self.route.server_streaming
+    }
+
+    /// The largest body, where it is one message; each message of a stream has its own limit.
+    pub(super) fn body_bytes_max(&self, limits: &Limits) -> usize {
+        if self.route.client_streaming { usize::MAX } else { limits.request_message_bytes_max }
     }
 
     /// Binds what the URL says.

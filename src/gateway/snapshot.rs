@@ -25,7 +25,7 @@ use super::{
 use crate::{
     codec::{Binding, Codec},
     coding::Coding,
-    config::{self, Compression, Location, MethodMatch, SchemaSource, Settings, SlowReader, Upstream},
+    config::{self, Compression, Location, MethodMatch, Mux, SchemaSource, Settings, SlowReader, Upstream},
     dialect::{Dialect, MethodKind, connect},
     edge::Cors,
     limits::Limits,
@@ -64,8 +64,8 @@ pub struct Snapshot {
     pub(super) files: OnceCell<Option<Arc<Files>>>,
     /// None: not served.
     document: Option<Document>,
-    /// Where WebSockets for many calls are opened; none: nowhere.
-    pub(super) mux: Option<String>,
+    /// Where many calls are made on one WebSocket or in one session; none: nowhere.
+    pub(super) mux: Option<Mux>,
     /// Where tickets are given out; none: nowhere.
     pub(super) tickets: Option<config::Tickets>,
 }
@@ -261,10 +261,16 @@ impl Snapshot {
 
     /// The language that a request is in.
     pub fn dialect(&self, head: &Parts) -> Dialect {
-        Dialect::classify(head, |path| {
+        let dialect = Dialect::classify(head, |path| {
             let route = self.route(self.schema.method(path)?.0)?;
             Some(if route.streams() { MethodKind::Streaming } else { MethodKind::Unary })
-        })
+        });
+        if dialect.is_plain() && self.is_mux(head.uri.path()) { Dialect::Mux } else { dialect }
+    }
+
+    /// Whether many calls are made at a path.
+    fn is_mux(&self, path: &str) -> bool {
+        self.mux.as_ref().is_some_and(|mux| mux.path == path)
     }
 
     /// Where a request leads.
@@ -291,11 +297,12 @@ impl Snapshot {
                 false => Err(method_not_allowed(allowed)),
             };
         }
+        if matches!(dialect, Dialect::WebSocket | Dialect::Mux) && self.is_mux(path) {
+            const VERBS: &[Method] = &[Method::GET, Method::HEAD, Method::POST];
+            return if VERBS.contains(&head.method) { Ok(Target::Mux) } else { Err(method_not_allowed(VERBS)) };
+        }
         if matches!(dialect, Dialect::Connect | Dialect::Mux) {
             return Err(self.not_found(dialect, path));
-        }
-        if dialect == Dialect::WebSocket && self.mux.as_deref() == Some(path) {
-            return Ok(Target::Mux);
         }
         if let Some(tickets) = self.tickets.as_ref().filter(|tickets| tickets.path == path) {
             return match head.method == Method::POST {
@@ -433,11 +440,11 @@ struct Variant {
 
 /// The paths that no rule can take, and what is there.
 fn own_paths(settings: &Settings) -> [Option<(&str, &'static str)>; 3] {
-    let mux = "WebSockets for many calls are opened (`mux: { path: … }` moves it)";
+    let mux = "many calls are made at a time (`mux: { path: … }` moves it)";
     let tickets = "tickets are given out (`tickets: { path: … }` moves it)";
     [
         settings.openapi.then_some((OPENAPI_PATH, "the gateway describes what it serves (`openapi: false`)")),
-        settings.mux.as_deref().map(|path| (path, mux)),
+        settings.mux.as_ref().map(|place| (&*place.path, mux)),
         settings.tickets.as_ref().map(|place| (&*place.path, tickets)),
     ]
 }

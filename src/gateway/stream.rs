@@ -14,12 +14,13 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, header};
 use http_body::Frame;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{
-    RequestBody,
+    RequestBody, deflate,
     destination::{Download, Upload, Way},
+    heartbeat::Heartbeat,
     record::Record,
     reply::{Broken, ReplyBody, has_body, mark_as_stream},
     request::{Call, Opened},
@@ -196,10 +197,7 @@ impl From<share::Event> for Event {
 
 /// What happens on an SSE stream when nothing does.
 struct Idle {
-    heartbeat: Pin<Box<Sleep>>,
-    every: Duration,
-    /// When something was written last.
-    wrote: Instant,
+    heartbeat: Heartbeat,
     leaving: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
@@ -207,9 +205,7 @@ impl Pump {
     fn new(call: &Call<'_>, route: &Route, up: Option<Up>, replies: Download, record: Record) -> Self {
         let encoder = new_encoder(call, route);
         let idle = encoder.is_events().then(|| Idle {
-            heartbeat: Box::pin(sleep(call.snapshot.limits.sse_heartbeat)),
-            every: call.snapshot.limits.sse_heartbeat,
-            wrote: Instant::now(),
+            heartbeat: Heartbeat::new(call.snapshot.limits.sse_heartbeat),
             leaving: Box::pin(call.peer.connection.leaving()),
         });
         let is_shared = matches!(replies.way, Way::Shared(_));
@@ -268,7 +264,7 @@ impl Pump {
             mark_as_stream(headers);
         }
         self.record.warn(headers);
-        self.deflater = call.deflate_stream(route, headers);
+        self.deflater = call.deflate_stream(route.policy.settings.compress_streams, headers);
         response.map(|()| ReplyBody::Stream(self))
     }
 
@@ -360,11 +356,11 @@ impl Pump {
                     Poll::Pending
                 }
                 Some(End::Abort) => Poll::Ready(Some(Err(Broken))),
-                Some(End::Clean) | None => Poll::Ready(self.deflater.take().map(end_of)),
+                Some(End::Clean) | None => Poll::Ready(self.deflater.take().map(deflate::end)),
             };
         }
         if let Some(idle) = &mut self.idle {
-            idle.wrote = Instant::now();
+            idle.heartbeat.wrote();
         }
         Poll::Ready(Some(self.take_out().map(Frame::data)))
     }
@@ -372,10 +368,7 @@ impl Pump {
     /// What is to be handed on, so that the client can read all of it.
     fn take_out(&mut self) -> Result<Bytes, Broken> {
         let plain = self.whole.take().unwrap_or_else(|| std::mem::take(&mut self.out).into());
-        let Some(deflater) = &mut self.deflater else { return Ok(plain) };
-        let mut coded = Vec::new();
-        deflater.push(&plain, &mut coded).and_then(|()| deflater.flush(&mut coded)).map_err(|_| Broken)?;
-        Ok(coded.into())
+        deflate::piece(self.deflater.as_mut(), plain)
     }
 
     /// Bytes that wait to be handed on.
@@ -521,16 +514,9 @@ impl Pump {
             self.end(Err(&going_away()));
             return Poll::Ready(());
         }
-        loop {
-            ready!(idle.heartbeat.as_mut().poll(cx));
-            let (now, due) = (Instant::now(), idle.wrote + idle.every);
-            if due <= now {
-                idle.heartbeat.as_mut().reset(now + idle.every);
-                self.encoder.heartbeat(&mut self.out);
-                return Poll::Ready(());
-            }
-            idle.heartbeat.as_mut().reset(due);
-        }
+        ready!(idle.heartbeat.poll(cx));
+        self.encoder.heartbeat(&mut self.out);
+        Poll::Ready(())
     }
 
     fn poll_reply(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
@@ -574,13 +560,6 @@ impl Pump {
             }
         }
     }
-}
-
-/// The last bytes of a compressed stream.
-fn end_of(mut deflater: Deflater) -> Result<Frame<Bytes>, Broken> {
-    let mut coded = Vec::new();
-    deflater.finish(&mut coded).map_err(|_| Broken)?;
-    Ok(Frame::data(coded.into()))
 }
 
 /// The code that gRPC has for it (statuscodes.md, "Request cardinality violation").

@@ -24,12 +24,16 @@ async fn its_own_tests_hold() {
 
 #[tokio::test]
 async fn twenty_conversations_survive_a_gateway_that_is_killed() {
-    survive("KILL", "websocket", "on").await;
+    for transport in ["websocket", "http"] {
+        survive("KILL", transport, "on").await;
+    }
 }
 
 #[tokio::test]
 async fn twenty_conversations_survive_a_gateway_that_goes_down_in_good_order() {
-    survive("TERM", "websocket", "wait").await;
+    for transport in ["websocket", "http"] {
+        survive("TERM", transport, "wait").await;
+    }
 }
 
 /// Every message comes back once and in its order, though two gateways were told them.
@@ -61,7 +65,7 @@ async fn survive(signal: &str, transport: &str, wait: &str) {
 
 #[tokio::test]
 async fn a_reader_that_stops_holds_up_its_stream_and_no_other() {
-    for transport in ["websocket"] {
+    for transport in ["websocket", "http"] {
         slow_by(transport).await;
     }
 }
@@ -87,7 +91,7 @@ async fn a_stream_whose_token_has_expired_goes_on_with_a_newer_one() {
     let mut backend = Backend::start().await;
     let gateway = Gateway::start(Config::to(backend.address)).await;
     let address = format!("http://{}", gateway.plain);
-    for transport in ["websocket"] {
+    for transport in ["websocket", "http"] {
         let lines = finish(node("tidegate_token.mjs", &[&address, transport])).await;
         assert_eq!(lines, ["asked connect,renew, heard 3"]);
         let expired = gateway.access(|record| record["code"] == "UNAUTHENTICATED").await;
@@ -99,7 +103,7 @@ async fn a_stream_whose_token_has_expired_goes_on_with_a_newer_one() {
 
 #[tokio::test]
 async fn the_example_page_works_in_chromium_and_outlives_its_gateway() {
-    for transport in ["websocket"] {
+    for transport in ["websocket", "http"] {
         page_by(transport).await;
     }
 }

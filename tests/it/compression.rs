@@ -16,7 +16,7 @@ async fn start() -> (Backend, Gateway) {
     (backend, gateway)
 }
 
-fn coded(coding: Coding, plain: &[u8]) -> Vec<u8> {
+pub fn coded(coding: Coding, plain: &[u8]) -> Vec<u8> {
     deflate(coding, Levels::default(), plain).unwrap()
 }
 
@@ -148,7 +148,7 @@ async fn what_is_not_sound_or_not_known_is_refused_in_the_callers_tongue() {
 }
 
 /// A gibibyte of spaces in far less than a mebibyte and a bit.
-fn bomb(coding: Coding) -> Vec<u8> {
+pub fn bomb(coding: Coding) -> Vec<u8> {
     let spaces = vec![b' '; 1 << 20];
     if coding != Coding::Brotli {
         // Members and frames one after another are one stream.

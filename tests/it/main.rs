@@ -40,6 +40,7 @@ mod metadata;
 mod metadata_table;
 mod mirrors;
 mod mux;
+mod mux_sessions;
 mod openapi;
 mod python_backend;
 mod real_schemas;

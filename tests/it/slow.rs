@@ -186,7 +186,7 @@ async fn metric(gateway: &Gateway, name: &str) -> u64 {
 }
 
 /// Waits until a metric says so.
-async fn until(gateway: &Gateway, name: &str, wanted: impl Fn(u64) -> bool) {
+pub async fn until(gateway: &Gateway, name: &str, wanted: impl Fn(u64) -> bool) {
     let mut tick = interval(Duration::from_millis(10));
     within(async {
         while !wanted(metric(gateway, name).await) {

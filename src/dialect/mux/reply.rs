@@ -1,14 +1,20 @@
-//! A server's frames, each as the payload of one WebSocket message.
+//! A server's frames, each by itself: the payload of a WebSocket message, or what stands between two line ends.
 
 use std::collections::HashMap;
 
 use http::HeaderMap;
 use prost::Message as _;
 
-use super::frame::{Form, proto};
+use super::{
+    frame::{Form, proto},
+    session::SessionId,
+};
 use crate::{
     codec::Codec,
-    dialect::refusal::{details, error_json, string},
+    dialect::{
+        refusal::{details, error_json, string},
+        websocket::Close,
+    },
     status::Status,
     wire::{metadata, varint},
 };
@@ -117,6 +123,48 @@ pub fn write_pong(form: Form, number: u64, out: &mut Vec<u8>) {
             out.push(b'}');
         }
         Form::Proto => frame(&proto::Frame { pong: Some(number), ..Default::default() }, out),
+    }
+}
+
+pub fn write_ping(form: Form, number: u64, out: &mut Vec<u8>) {
+    match form {
+        Form::Json => {
+            out.extend_from_slice(b"{\"ping\":");
+            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+            out.push(b'}');
+        }
+        Form::Proto => frame(&proto::Frame { ping: Some(number), ..Default::default() }, out),
+    }
+}
+
+/// Tells the client of a session the credential that its POSTs are to bear.
+pub fn write_session(form: Form, id: &SessionId, out: &mut Vec<u8>) {
+    let session = id.secret();
+    match form {
+        Form::Json => {
+            out.extend_from_slice(b"{\"session\":");
+            string(&session, out);
+            out.push(b'}');
+        }
+        Form::Proto => frame(&proto::Frame { session, ..Default::default() }, out),
+    }
+}
+
+/// What a WebSocket's close frame says, where there is none.
+pub fn write_close(form: Form, close: &Close, out: &mut Vec<u8>) {
+    let (code, reason) = (close.code(), close.reason());
+    match form {
+        Form::Json => {
+            out.extend_from_slice(b"{\"close\":{\"code\":");
+            out.extend_from_slice(itoa::Buffer::new().format(code).as_bytes());
+            out.extend_from_slice(b",\"reason\":");
+            string(reason, out);
+            out.extend_from_slice(b"}}");
+        }
+        Form::Proto => {
+            let close = proto::Close { code: code.into(), reason: reason.to_owned() };
+            frame(&proto::Frame { close: Some(close), ..Default::default() }, out);
+        }
     }
 }
 
@@ -236,6 +284,17 @@ mod tests {
                 proto::Frame { id: 1, credit: 9, ..empty() },
             ),
             (&|form, out| write_pong(form, 9, out), r#"{"pong":9}"#, proto::Frame { pong: Some(9), ..empty() }),
+            (&|form, out| write_ping(form, 9, out), r#"{"ping":9}"#, proto::Frame { ping: Some(9), ..empty() }),
+            (
+                &|form, out| write_session(form, &SessionId::new([0xff; 16]), out),
+                r#"{"session":"_____________________w"}"#,
+                proto::Frame { session: "_____________________w".to_owned(), ..empty() },
+            ),
+            (
+                &|form, out| write_close(form, &Close::new(1007, "\"why\""), out),
+                r#"{"close":{"code":1007,"reason":"\"why\""}}"#,
+                proto::Frame { close: Some(proto::Close { code: 1007, reason: "\"why\"".to_owned() }), ..empty() },
+            ),
             (
                 &|form, out| write_go_away(form, "why", out),
                 r#"{"go_away":{"reason":"why"}}"#,

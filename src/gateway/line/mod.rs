@@ -7,7 +7,7 @@ use std::{
     future::{Future, poll_fn},
     io,
     mem::MaybeUninit,
-    pin::{Pin, pin},
+    pin::Pin,
     task::{Context, Poll},
     time::Duration,
 };
@@ -17,13 +17,12 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
 
 pub(super) use self::tunnel::Pieces;
 use self::tunnel::Tunnel;
-use super::{RequestBody, reply::ReplyBody, request::Call};
+use super::{RequestBody, reply::ReplyBody, request::Call, turn::Turn};
 use crate::{
     dialect::websocket::{Close, Handshake, Incoming, Liveness, Session, Timing, Writer},
     limits::COALESCE_BYTES,
@@ -32,10 +31,6 @@ use crate::{
 
 /// Bytes read from the socket at once.
 const READ_BYTES: usize = 16 << 10;
-
-/// Bytes of messages, as they are inflated, that one turn moves: a few bytes may stand for very many, of which neither
-/// socket shows anything, and other calls wait for the worker.
-const TURN_BYTES: usize = 256 << 10;
 
 /// What uses a line.
 pub(super) trait Rider: Send + 'static {
@@ -66,8 +61,7 @@ pub(super) struct Line {
     pub(super) out: Vec<u8>,
     written: usize,
     unflushed: bool,
-    /// Bytes of messages that may still be moved in this turn.
-    turn_left: usize,
+    pub(super) turn: Turn,
     /// Something was read in this turn.
     has_read: bool,
     timer: Pin<Box<Sleep>>,
@@ -88,7 +82,7 @@ impl Line {
             out: Vec::new(),
             written: 0,
             unflushed: false,
-            turn_left: TURN_BYTES,
+            turn: Turn::new(),
             has_read: false,
             timer: Box::pin(sleep_until(now + limits.ws_ping)),
             patience: limits.ws_pong_timeout,
@@ -96,27 +90,8 @@ impl Line {
         }
     }
 
-    /// Says that so many bytes of messages were moved.
-    pub(super) fn spend(&mut self, bytes: usize) {
-        self.turn_left = self.turn_left.saturating_sub(bytes);
-    }
-
-    /// Whether the turn is over.
-    pub(super) fn is_spent(&self) -> bool {
-        self.turn_left == 0
-    }
-
-    /// Whether others have their turn now. The task is polled again when they had it, and the runtime has looked at its sockets: one
-    /// that is only woken runs dozens of times before it looks.
-    pub(super) fn rests(&self, cx: &mut Context<'_>) -> bool {
-        if self.is_spent() {
-            let _ = pin!(yield_now()).poll(cx);
-        }
-        self.is_spent()
-    }
-
     /// Begins the close handshake, or answers the client's.
-    pub(super) fn close(&mut self, close: Option<&Close>) {
+    pub(super) fn begin_close(&mut self, close: Option<&Close>) {
         self.session.close(close, Instant::now(), &mut self.out);
     }
 
@@ -152,7 +127,7 @@ impl Line {
                 self.postpone();
                 return Poll::Pending;
             }
-            if self.rests(cx) {
+            if self.turn.rests(cx) {
                 return Poll::Pending;
             }
             if let Some(incoming) = self.session.next_incoming(&mut self.out) {
@@ -270,7 +245,7 @@ async fn ride(mut rider: impl Rider, mut io: impl AsyncRead + AsyncWrite + Unpin
 
 /// Moves whatever can be moved, until the socket has ended.
 fn poll(rider: &mut impl Rider, cx: &mut Context<'_>, io: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> Poll<()> {
-    rider.line().turn_left = TURN_BYTES;
+    rider.line().turn.begin();
     loop {
         let mut moved = rider.poll_move(cx);
         let line = rider.line();

@@ -1,8 +1,11 @@
-//! Many calls on one WebSocket (PROTOCOLS §10): each is a call like any other, with its own route, record and deadline; the
-//! socket gives each of them its turn.
+//! Many calls of one client (PROTOCOLS §10), on a WebSocket or in a session over plain HTTP: each is a call like any other, with its
+//! own route, record and deadline, and has its turn. Knows nothing of what brings frames.
 
 mod bells;
+mod downlink;
 mod ride;
+mod session;
+mod socket;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -22,23 +25,24 @@ use hyper::upgrade::OnUpgrade;
 use tokio::time::Instant;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+pub(super) use self::session::{Session, Sessions};
 use self::{
     bells::Bells,
-    ride::{Progress, Ride, frame, kind},
+    downlink::Downlink,
+    ride::{Progress, Ride},
 };
 use super::{
     RequestBody, Worker,
-    line::{Carrier, Line, Rider},
     record::Record,
     reply::ReplyBody,
-    request::{Begun, Call, second_token},
+    request::{Begun, Call},
     snapshot::Snapshot,
 };
 use crate::{
     dialect::{
         Dialect,
         mux::{Form, Frame, FrameError, Ledger, Open, Opened, Taken, write_go_away, write_pong, write_status},
-        websocket::{Close, Handshake, Incoming, Message, Subprotocol, code},
+        websocket::{Close, code},
     },
     drain::{GOING_AWAY, going_away},
     edge::{Client, OriginCheck, Peer, REQUEST_ID, REQUEST_TIMEOUT, TIMEOUTS},
@@ -47,50 +51,25 @@ use crate::{
     wire::metadata,
 };
 
-/// Answers the opening handshake.
+/// Answers what leads to where many calls are made: by a WebSocket, or by a session's GET and POSTs.
 ///
 /// # Errors
-/// What is refused before the upgrade: a page of a foreign origin, a handshake that is not sound, no subprotocol of frames.
-pub(super) fn serve<B: RequestBody>(
+/// What is refused before anything is begun.
+pub(super) async fn serve<B: RequestBody>(
     call: &Call<'_>,
     record: &mut Record,
     upgrade: Option<OnUpgrade>,
     body: B,
 ) -> Result<Response<ReplyBody>, Status> {
-    call.snapshot.cors.refuse_cross_site(&call.head.headers, call.origin)?;
-    let mut handshake = Handshake::of(call.head, Subprotocol::FRAMES)?;
-    let form = match handshake.subprotocol() {
-        Some(Subprotocol::Mux | Subprotocol::MuxJson) => Form::Json,
-        Some(Subprotocol::MuxProto) => Form::Proto,
-        Some(Subprotocol::Json | Subprotocol::Proto) | None => {
-            let text = "the subprotocol here is `tidegate.mux`, `tidegate.mux+json` or `tidegate.mux+proto`";
-            return Err(Status::client(Code::InvalidArgument, text).with_reason(Reason::InvalidHeader));
-        }
-    };
-    handshake.agree_on_compression(&call.head.headers, call.snapshot.compression.websocket);
-    let base = base(call.head, &handshake)?;
-    let (carrier, response) = Carrier::open(&handshake, upgrade, body)?;
-    let limits = &call.snapshot.limits;
-    let mux = Mux {
-        worker: call.worker.clone(),
-        peer: call.peer.clone(),
-        origin: call.origin,
-        base,
-        form,
-        line: Line::new(call, &handshake),
-        ledger: Ledger::new(limits.mux_calls_max, limits.mux_waiting_bytes_max),
-        rides: HashMap::new(),
-        bells: Bells::default(),
-        queue: VecDeque::new(),
-        leaving: Box::pin(call.peer.connection.leaving()),
-        state: State::Open,
-    };
-    carrier.carry(call, mux);
-    Ok(record.take().answered(response))
+    match (call.dialect, &call.head.method) {
+        (Dialect::Mux, &Method::POST) => session::take(call, record, body).await,
+        (Dialect::Mux, _) => session::open(call, record),
+        _ => socket::serve(call, record, upgrade, body),
+    }
 }
 
-/// What holds for every call of the socket: who the client is, and what it said of itself at the handshake.
-fn base(head: &Parts, handshake: &Handshake) -> Result<Parts, Status> {
+/// What holds for every call of one client: who it is, and what it said of itself when it came.
+fn base(head: &Parts) -> Parts {
     let mut base = head.clone();
     base.method = Method::POST;
     base.extensions.clear();
@@ -98,22 +77,17 @@ fn base(head: &Parts, handshake: &Handshake) -> Result<Parts, Status> {
     for name in [REQUEST_ID.as_str()].into_iter().chain(TIMEOUTS) {
         base.headers.remove(name);
     }
-    if let Some(authorization) = handshake.authorization()
-        && base.headers.insert(header::AUTHORIZATION, authorization.clone()).is_some()
-    {
-        return Err(second_token("the subprotocol"));
-    }
-    Ok(base)
+    base
 }
 
-/// A WebSocket and its calls.
-struct Mux {
+/// One client's calls, and the way down to it.
+pub(super) struct Mux<D> {
     worker: Arc<Worker>,
     peer: Arc<Peer>,
     origin: OriginCheck,
     base: Parts,
     form: Form,
-    line: Line,
+    line: D,
     ledger: Ledger,
     rides: HashMap<u32, Box<Ride>>,
     bells: Bells,
@@ -131,32 +105,72 @@ enum State {
     Closed,
 }
 
-impl Mux {
-    fn message(&mut self, message: &Message) {
-        self.line.spend(message.payload.len());
-        if message.kind != kind(self.form) {
-            return self.close(&Close::new(code::UNSUPPORTED_DATA, "frames are of the kind that the subprotocol says"));
+impl<D: Downlink> Mux<D> {
+    fn new(call: &Call<'_>, base: Parts, form: Form, line: D) -> Self {
+        let limits = &call.snapshot.limits;
+        Self {
+            worker: call.worker.clone(),
+            peer: call.peer.clone(),
+            origin: call.origin,
+            base,
+            form,
+            line,
+            ledger: Ledger::new(limits.mux_calls_max, limits.mux_waiting_bytes_max),
+            rides: HashMap::new(),
+            bells: Bells::default(),
+            queue: VecDeque::new(),
+            leaving: Box::pin(call.peer.connection.leaving()),
+            state: State::Open,
         }
-        match Frame::parse(self.form, &message.payload) {
+    }
+
+    /// Nothing is told any more, and nothing taken.
+    fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// Takes what a client says.
+    fn payload(&mut self, payload: &Bytes) {
+        self.line.turn().spend(payload.len());
+        match Frame::parse(self.form, payload) {
             Ok(frame) => self.frame(frame),
             Err(error) => self.malformed(&error),
         }
+    }
+
+    /// Moves what can be moved to and from the upstreams; whether anything was.
+    fn poll_calls(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = self.poll_leaving(cx);
+        self.bells.listen(cx.waker());
+        self.bells.collect(&mut self.queue);
+        while self.line.waiting() < COALESCE_BYTES && !self.queue.is_empty() {
+            if self.line.turn().rests(cx) {
+                break;
+            }
+            let Some(id) = self.queue.pop_front() else { break };
+            let Some(ride) = self.rides.get_mut(&id) else { continue };
+            moved = true;
+            match ride.poll(&mut self.line, &mut self.ledger) {
+                Progress::Waits => {}
+                Progress::Goes => self.queue.push_back(id),
+                Progress::Ended(outcome) => self.end(id, &outcome),
+            }
+        }
+        moved
     }
 
     /// What a client tells, in its order.
     fn frame(&mut self, told: Frame) {
         let Frame { id, open, message, half_close, credit, cancel, ping } = told;
         if let Some(number) = ping {
-            frame(&mut self.line, self.form, |out| write_pong(self.form, number, out));
+            let form = self.form;
+            self.line.tell(form, |out| write_pong(form, number, out));
         }
         if let Some(open) = open {
             match self.ledger.open(id) {
                 Opened::Call => self.begin(id, &open),
                 Opened::TooMany => {
-                    let status = Status::client(
-                        Code::ResourceExhausted,
-                        "as many calls are open on this socket as there may be",
-                    );
+                    let status = Status::client(Code::ResourceExhausted, "as many calls are open here as there may be");
                     let snapshot = self.worker.snapshot.load_full();
                     self.tell(&snapshot, id, &Err(status.with_reason(Reason::Overloaded)));
                 }
@@ -277,7 +291,7 @@ impl Mux {
             Taken::Overdrawn => {
                 refused(Code::ResourceExhausted, "a message was sent without credit for it", Reason::CreditOverdrawn)
             }
-            Taken::Full => refused(Code::ResourceExhausted, "too much waits on this socket", Reason::Overloaded),
+            Taken::Full => refused(Code::ResourceExhausted, "too much waits here", Reason::Overloaded),
             Taken::HalfClosed => {
                 refused(Code::InvalidArgument, "a message after the end of the request stream", Reason::InvalidMessage)
             }
@@ -300,18 +314,18 @@ impl Mux {
         let form = self.form;
         let trailers = outcome.as_ref().unwrap_or_else(Status::trailers);
         let told = outcome.as_ref().map(drop);
-        frame(&mut self.line, form, |out| write_status(form, id, told, trailers, &snapshot.codec, out));
+        self.line.tell(form, |out| write_status(form, id, told, trailers, &snapshot.codec, out));
     }
 
     fn malformed(&mut self, error: &FrameError) {
         self.close(&Close::new(code::INVALID_PAYLOAD, error.to_string()));
     }
 
-    /// Begins the close handshake; what is open is cancelled.
+    /// Says that it is over; what is open is cancelled.
     fn close(&mut self, close: &Close) {
         let status = Status::client(Code::Cancelled, close.reason().to_owned()).with_reason(Reason::RequestAborted);
         self.let_go(&status);
-        self.line.close(Some(close));
+        self.line.close(close);
     }
 
     fn let_go(&mut self, status: &Status) {
@@ -323,12 +337,18 @@ impl Mux {
         self.queue.clear();
     }
 
+    /// The client has taken nothing for too long.
+    fn stalled(&mut self) {
+        self.rides.values_mut().for_each(|ride| ride.record.stalled());
+    }
+
     /// Tells the client to go elsewhere, and lets it when nothing is open any more.
     fn poll_leaving(&mut self, cx: &mut Context<'_>) -> bool {
         match self.state {
             State::Open if self.leaving.as_mut().poll(cx).is_ready() => {
                 self.state = State::GoingAway;
-                frame(&mut self.line, self.form, |out| write_go_away(self.form, GOING_AWAY, out));
+                let form = self.form;
+                self.line.tell(form, |out| write_go_away(form, GOING_AWAY, out));
                 true
             }
             State::GoingAway if self.rides.is_empty() => {
@@ -337,58 +357,5 @@ impl Mux {
             }
             State::Open | State::GoingAway | State::Closed => false,
         }
-    }
-}
-
-impl Rider for Mux {
-    fn line(&mut self) -> &mut Line {
-        &mut self.line
-    }
-
-    fn poll_move(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = self.poll_leaving(cx);
-        self.bells.listen(cx.waker());
-        self.bells.collect(&mut self.queue);
-        while self.line.out.len() < COALESCE_BYTES && !self.queue.is_empty() {
-            if self.line.rests(cx) {
-                break;
-            }
-            let Some(id) = self.queue.pop_front() else { break };
-            let Some(ride) = self.rides.get_mut(&id) else { continue };
-            moved = true;
-            match ride.poll(&mut self.line, &mut self.ledger) {
-                Progress::Waits => {}
-                Progress::Goes => self.queue.push_back(id),
-                Progress::Ended(outcome) => self.end(id, &outcome),
-            }
-        }
-        moved
-    }
-
-    /// What a client may send ahead is bounded by its credits.
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    fn take(&mut self, incoming: Incoming) {
-        match incoming {
-            Incoming::Message(message) if self.state != State::Closed => self.message(&message),
-            Incoming::Message(_) => {}
-            Incoming::Close(peer) => {
-                let status =
-                    Status::client(Code::Cancelled, "the client closed the socket").with_reason(Reason::RequestAborted);
-                self.let_go(&status);
-                self.line.close(Close::echo(peer.as_ref()).as_ref());
-            }
-            Incoming::Fault(fault) => self.let_go(&fault.to_status()),
-        }
-    }
-
-    fn lose(&mut self, status: &Status) {
-        self.let_go(status);
-    }
-
-    fn stalled(&mut self) {
-        self.rides.values_mut().for_each(|ride| ride.record.stalled());
     }
 }

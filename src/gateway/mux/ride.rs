@@ -10,18 +10,14 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::bells::Bell;
+use super::{bells::Bell, downlink::Downlink};
 use crate::{
     call::{Closed, Replies, ReplyEvent, Requests, Transport},
     codec::{Bound, OutputError},
     config::OutputSettings,
-    dialect::{
-        mux::{Form, Ledger, write_credit, write_head, write_message},
-        websocket::{Kind, open_frame},
-    },
+    dialect::mux::{Form, Ledger, write_credit, write_head, write_message},
     gateway::{
         destination::{Download, Upload},
-        line::Line,
         record::Record,
         request::{Call, Opened},
         sealing::Sealing,
@@ -144,7 +140,7 @@ impl Ride {
     }
 
     /// Moves what can be moved.
-    pub(super) fn poll(&mut self, line: &mut Line, ledger: &mut Ledger) -> Progress {
+    pub(super) fn poll(&mut self, line: &mut impl Downlink, ledger: &mut Ledger) -> Progress {
         self.bell.still();
         let waker = self.waker.clone();
         let cx = &mut Context::from_waker(&waker);
@@ -163,7 +159,7 @@ impl Ride {
     }
 
     /// Sends up what has arrived, all of it in one piece.
-    fn poll_requests(&mut self, cx: &mut Context<'_>, line: &mut Line, ledger: &mut Ledger) {
+    fn poll_requests(&mut self, cx: &mut Context<'_>, line: &mut impl Downlink, ledger: &mut Ledger) {
         let Some(requests) = &mut self.requests else { return };
         if self.batch.is_empty() && !self.half_closed {
             return;
@@ -188,16 +184,22 @@ impl Ride {
             self.requests = None;
         }
         if let Some(credit) = ledger.passed_on(self.id) {
-            frame(line, self.form, |out| write_credit(self.form, self.id, credit, out));
+            line.tell(self.form, |out| write_credit(self.form, self.id, credit, out));
         }
     }
 
-    fn poll_replies(&mut self, cx: &mut Context<'_>, line: &mut Line, ledger: &mut Ledger) -> Result<Progress, Status> {
+    fn poll_replies(
+        &mut self,
+        cx: &mut Context<'_>,
+        line: &mut impl Downlink,
+        ledger: &mut Ledger,
+    ) -> Result<Progress, Status> {
         let snapshot = self.snapshot.clone();
         let route = snapshot.route_of(self.route)?;
-        let start = line.out.len();
+        let start = line.waiting();
         loop {
-            if line.out.len() >= COALESCE_BYTES || line.out.len() - start >= SHARE_BYTES || line.is_spent() {
+            let waiting = line.waiting();
+            if waiting >= COALESCE_BYTES || waiting - start >= SHARE_BYTES || line.turn().is_over() {
                 return Ok(Progress::Goes);
             }
             if self.held.is_some() && !ledger.may_reply(self.id) {
@@ -217,7 +219,7 @@ impl Ride {
                 Poll::Pending => return Ok(Progress::Waits),
                 Poll::Ready(ReplyEvent::Head(metadata)) => {
                     self.messages.on_head(&metadata);
-                    frame(line, self.form, |out| write_head(self.form, self.id, &metadata, out));
+                    line.tell(self.form, |out| write_head(self.form, self.id, &metadata, out));
                 }
                 Poll::Ready(ReplyEvent::Data(data)) => {
                     self.messages.push(data);
@@ -237,44 +239,22 @@ impl Ride {
         snapshot: &Snapshot,
         route: &Route,
         message: &Bytes,
-        line: &mut Line,
+        line: &mut impl Downlink,
         ledger: &mut Ledger,
     ) -> Result<(), Status> {
         let (form, id, output) = (self.form, self.id, self.output);
-        let start = open_frame(&mut line.out);
-        let written = write_message(form, id, &mut line.out, |out| match form {
+        let write = |out: &mut Vec<u8>| match form {
             Form::Json => route.binding.write_reply(&snapshot.codec, message, output, out),
             Form::Proto => {
                 out.extend_from_slice(message);
                 Ok(())
             }
-        });
-        let bytes = match written {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                line.out.truncate(start);
-                return Err(OutputError::into_status(error));
-            }
         };
-        line.writer.finish_frame(kind(form), &mut line.out, start);
-        line.spend(message.len());
+        let written = line.frame(form, |out| write_message(form, id, out, write));
+        let bytes = written.map_err(OutputError::into_status)?;
+        line.turn().spend(message.len());
         ledger.replied(id, bytes);
         self.record.reply_message(message.len());
         Ok(())
     }
-}
-
-/// The kind of messages that bear frames of a form.
-pub(super) fn kind(form: Form) -> Kind {
-    match form {
-        Form::Json => Kind::Text,
-        Form::Proto => Kind::Binary,
-    }
-}
-
-/// Writes one frame.
-pub(super) fn frame(line: &mut Line, form: Form, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = open_frame(&mut line.out);
-    write(&mut line.out);
-    line.writer.finish_frame(kind(form), &mut line.out, start);
 }

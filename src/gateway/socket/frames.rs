@@ -45,8 +45,8 @@ impl Socket {
         while let Some(message) = self.messages.next_message().map_err(bad_message)? {
             self.write_reply(&snapshot, route, &message).map_err(OutputError::into_status)?;
             self.record.reply_message(message.len());
-            self.line.spend(message.len());
-            if self.line.out.len() >= COALESCE_BYTES || self.line.is_spent() {
+            self.line.turn.spend(message.len());
+            if self.line.out.len() >= COALESCE_BYTES || self.line.turn.is_over() {
                 self.holds_more = true;
                 break;
             }
@@ -80,7 +80,7 @@ impl Socket {
     pub(super) fn take_incoming(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Message(message) => {
-                self.line.spend(message.payload.len());
+                self.line.turn.spend(message.payload.len());
                 if let Err(failure) = self.message(&message) {
                     match failure {
                         Failure::Status(status) => self.end(Err(&status)),
@@ -100,7 +100,7 @@ impl Socket {
                     Status::client(Code::Cancelled, "the client closed the socket").with_reason(Reason::RequestAborted);
                 self.record.finish(Err(&cancelled));
                 self.let_go();
-                self.line.close(Close::echo(peer.as_ref()).as_ref());
+                self.line.begin_close(Close::echo(peer.as_ref()).as_ref());
             }
             Incoming::Fault(fault) => {
                 self.record.finish(Err(&fault.to_status()));

@@ -213,7 +213,7 @@ impl Socket {
         while self.line.out.len() < COALESCE_BYTES
             && let Some(replies) = &mut self.replies
         {
-            if self.line.rests(cx) {
+            if self.line.turn.rests(cx) {
                 break;
             }
             if self.holds_more {
@@ -237,7 +237,7 @@ impl Socket {
     fn end_with(&mut self, outcome: Result<(), &Status>, close: &Close) {
         self.record.finish(outcome);
         self.let_go();
-        self.line.close(Some(close));
+        self.line.begin_close(Some(close));
     }
 
     /// Cancels what is not over.

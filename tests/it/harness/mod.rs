@@ -13,6 +13,7 @@ pub mod grpc_call;
 pub mod http;
 pub mod large;
 pub mod lines;
+pub mod mux;
 pub mod process;
 pub mod raw;
 pub mod sse;
