@@ -23,14 +23,14 @@ export class Choice<T> {
     return this.#all[this.#place] as T;
   }
 
-  /** It opened. */
-  opened(now: number): void {
+  /** Something came by it. */
+  passed(now: number): void {
     this.#proven.add(this.#place);
     this.#failures = 0;
     if (this.#place > 0 && this.#forgetAt === Infinity) this.#forgetAt = now + this.#memoryMs;
   }
 
-  /** It did not open. True where there is another that was not tried since: no need to wait. */
+  /** It did not open, or nothing came by it. True where there is another that was not tried since: no need to wait. */
   failed(): boolean {
     this.#failures += 1;
     // What has worked fails because the gateway is away, more likely than because it does not pass any more.
@@ -48,7 +48,7 @@ export class Choice<T> {
     this.#forgetAt = Infinity;
   }
 
-  /** One that has opened at some time. */
+  /** One that something came by at some time. */
   get hasProven(): boolean {
     return this.#proven.size > 0;
   }

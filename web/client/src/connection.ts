@@ -11,6 +11,8 @@ import { broken, closedWith, type Closed, type Link, type Transport } from "./li
 export interface ConnectionEvents {
   /** Calls may be made. */
   opened(): void;
+  /** For the first time since it is open, something came: this way passes. */
+  heard(): void;
   /** Something of a call came: it works. */
   proven(): void;
   /** No new calls are to be made on it. */
@@ -40,6 +42,7 @@ export class Connection {
   readonly #link: Link;
   readonly #attempts = new Map<number, Attempt>();
   #lastId = 0;
+  #hasHeard = false;
   #state: "opening" | "open" | "leaving" | "closed" = "opening";
   #silentBeats = 0;
   #stopTimer: () => void;
@@ -54,7 +57,7 @@ export class Connection {
     this.#link = transport.open(token, {
       opened: () => this.#opened(),
       frame: (text) => this.#frame(text),
-      alive: () => (this.#silentBeats = 0),
+      alive: () => this.#alive(),
       closed: (why) => this.#closed(why),
     });
   }
@@ -97,6 +100,13 @@ export class Connection {
     this.#stopTimer();
     this.#beat();
     this.#events.opened();
+  }
+
+  #alive(): void {
+    this.#silentBeats = 0;
+    if (this.#hasHeard || this.#state === "opening") return;
+    this.#hasHeard = true;
+    this.#events.heard();
   }
 
   /** Counts the silence in beats, not in time: a machine that slept has not been deaf. */

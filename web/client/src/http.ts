@@ -76,11 +76,12 @@ class HttpLink implements Link {
     for (;;) {
       const { done, value } = await body.read();
       if (done || this.#isOver) return;
-      this.#events.alive();
       const lines = (rest + decoder.decode(value, { stream: true })).split("\n");
       rest = lines.pop() ?? "";
       // A frame is an event, and an event's data is on one line.
       for (const line of lines) if (line.startsWith("data:")) this.#frame(line.slice("data:".length));
+      if (this.#isOver) return;
+      this.#events.alive();
     }
   }
 

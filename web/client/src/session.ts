@@ -148,11 +148,15 @@ export class Session {
     }
     if (this.#state === "closed") return;
     const { clock, watch } = this.#options;
-    let opened = false;
+    let [opened, passes] = [false, false];
     const connection: Connection = new Connection(this.#choice.pick(this.#now), this.#token, clock, watch, {
       opened: () => {
         opened = true;
         this.#opened(connection);
+      },
+      heard: () => {
+        passes = true;
+        this.#choice.passed(this.#now);
       },
       proven: () => {
         this.#backoff.reset();
@@ -160,14 +164,13 @@ export class Session {
       },
       leaving: () => this.#leave(connection),
       renew: (id) => void this.#renew(connection, id),
-      closed: (why) => this.#closed(connection, why, opened),
+      closed: (why) => this.#closed(connection, why, opened, passes),
     });
     this.#connections.add(connection);
   }
 
   #opened(connection: Connection): void {
     this.#isConnecting = false;
-    this.#choice.opened(this.#now);
     this.#connection = connection;
     this.#trouble = undefined;
     this.#become("open");
@@ -181,13 +184,14 @@ export class Session {
     this.#start();
   }
 
-  #closed(connection: Connection, why: Closed, opened: boolean): void {
+  #closed(connection: Connection, why: Closed, opened: boolean, passes: boolean): void {
     this.#connections.delete(connection);
     if (this.#state === "closed") return;
     if (opened && this.#connection !== connection) return;
     this.#connection = undefined;
     if (why.refused) return this.#refused(why.error, opened);
-    const isNext = !opened && this.#choice.failed();
+    // Some proxies open WebSockets and let nothing pass.
+    const isNext = !passes && !why.orderly && this.#choice.failed();
     this.#pause(why.orderly ? undefined : why.error, isNext ? 0 : undefined);
   }
 

@@ -167,12 +167,31 @@ test('where no WebSocket passes, HTTP does, at once; later calls do not try agai
   assert.equal(fake.sockets.length, 2, 'WebSockets may pass by now');
 });
 
+test('a WebSocket that opens and lets nothing pass is none', async () => {
+  for (const fails of [
+    ({ sockets }) => sockets[0].drop(),
+    ({ clock }) => clock.pass(60_000),
+  ]) {
+    const http = fakeFetch();
+    const fake = fakeClient({ transports: ['websocket', 'http'], fetch: http.fetch });
+    const call = fake.client.unary(M, {}, { idempotent: true });
+    await settle();
+    await fake.sockets[0].open();
+    await fails(fake);
+    const down = await stream(await http.next('GET'), session);
+    assert.equal(frames(await http.next('POST'))[0].open.method, M);
+    await down.send({ id: 1, message: { ok: true } }, status(1));
+    assert.deepEqual(await call, { ok: true });
+  }
+});
+
 test('a WebSocket that has worked is tried twice before HTTP', async () => {
   const http = fakeFetch();
   const fake = fakeClient({ transports: ['websocket', 'http'], fetch: http.fetch });
   const replies = fake.client.serverStream(M, {}, { resume: (last, request) => request });
   await settle();
   await fake.sockets[0].open();
+  await fake.sockets[0].receive({ ping: 1 });
   await fake.sockets[0].drop();
   await fake.clock.pass(500);
   await fake.sockets[1].drop();
