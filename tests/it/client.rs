@@ -53,14 +53,21 @@ async fn survive(signal: &str, transport: &str, wait: &str) {
     let lines = finish(program).await;
     let last = lines.last().expect("it tells");
     // The conversations, and a stream of replies to one request.
+    let way = if transport == "fallback" { "http" } else { transport };
     assert!(last.starts_with(&format!("{} calls, {} replies, ", CALLS + 1, (CALLS + 1) * MESSAGES)), "{lines:?}");
-    assert!(last.ends_with(&format!("connections by {transport}")), "{lines:?}");
+    assert!(last.ends_with(&format!("connections by {way}")), "{lines:?}");
     for method in ["Chat", "Down"] {
         second
             .access(|record| record["method"] == format!("tidegate.test.v1.Echo/{method}") && record["code"] == "OK")
             .await;
     }
     second.assert_nothing_internal();
+}
+
+#[tokio::test]
+async fn twenty_conversations_survive_over_plain_http_too() {
+    survive("KILL", "fallback", "on").await;
+    survive("TERM", "http", "wait").await;
 }
 
 #[tokio::test]

@@ -99,7 +99,7 @@ async fn in_node() {
 async fn in_the_library_of_our_own() {
     let mut setting = Setting::start().await;
     let program = setting.program(|args| node("clients.mjs", args));
-    setting.table(program, &[("tidegate websocket", ALL)]).await;
+    setting.table(program, &[("tidegate websocket", ALL), ("tidegate http", ALL)]).await;
 }
 
 #[tokio::test]
