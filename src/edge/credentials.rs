@@ -21,6 +21,14 @@ pub fn expiry(authorization: &HeaderValue) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(exp.max(0.0)).ok()?)
 }
 
+/// The header `authorization` of a bearer token; none where it is no token (RFC 6750 §2.1). Nothing prints it.
+pub fn bearer(token: &str) -> Option<HeaderValue> {
+    let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
+    let mut value = HeaderValue::from_str(&format!("Bearer {token}")).ok().filter(|_| is_token)?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 #[derive(Deserialize)]
 struct Claims {
     exp: f64,

@@ -17,7 +17,7 @@ mod warning;
 pub use client::Client;
 pub use condition::Condition;
 pub use cors::{Cors, OriginCheck, is_unasked};
-pub use credentials::expiry;
+pub use credentials::{bearer, expiry};
 pub use deadline::{REQUEST_TIMEOUT, TIMEOUTS, requested_timeout};
 pub use headers::{HeaderRules, MIRROR, response_status};
 pub use peer::Peer;

@@ -57,7 +57,7 @@ impl Transport for Destination {
     }
 
     async fn open(&self, head: CallHead) -> Result<(Upload, Download), Status> {
-        let expiry = if self.expires { Expiry::of(&head.metadata) } else { Expiry::never() };
+        let expiry = if self.expires { Expiry::of(&head.metadata) } else { Expiry::Never };
         if let Some(shared) = &self.shared {
             let (requests, replies) = share::open(shared(head, self.direct.clone()));
             return Ok((Upload::Shared(requests), Download { way: Way::Shared(replies), expiry }));

@@ -31,7 +31,7 @@ use crate::{
         grpc, grpc_web,
         sse::{self, LastEvent},
     },
-    edge::{Client, OriginCheck, Peer, RequestId, check_head, is_unasked, requested_timeout, take_parameter},
+    edge::{Client, OriginCheck, Peer, RequestId, bearer, check_head, is_unasked, requested_timeout, take_parameter},
     limits::Limits,
     share::Start,
     status::{Code, Reason, Status},
@@ -242,10 +242,7 @@ impl<'c> Call<'c> {
             _ => Sealing::new(self.snapshot, upstream).announce(&mut metadata),
         }
         if let Some(token) = token {
-            let mut value = HeaderValue::from_str(&format!("Bearer {token}"))
-                .map_err(|_| invalid_parameter("access_token", "not a token"))?;
-            // So that nothing prints it.
-            value.set_sensitive(true);
+            let value = bearer(&token).ok_or_else(|| invalid_parameter("access_token", "not a token"))?;
             if metadata.insert(header::AUTHORIZATION, value).is_some() {
                 return Err(second_token("the query"));
             }

@@ -10,8 +10,8 @@ use crate::{
     harness::{
         Call, Config, Dialect, Gateway, Kind, Opening, Via, expect,
         http::Whole,
-        within,
-        ws::{Frame, WebSocket},
+        mux::{self, Carrier, Client},
+        ws::WebSocket,
     },
 };
 
@@ -106,42 +106,43 @@ async fn what_says_no_end_has_none_and_unary_calls_are_the_upstreams_to_judge() 
 }
 
 #[tokio::test]
-async fn each_call_on_a_socket_has_the_age_of_its_own_token() {
+async fn who_makes_many_calls_is_asked_for_a_newer_token_and_tells_it() {
     let (mut backend, gateway) = start("end").await;
-    let (first, newer) = (bearer(SHORT), bearer(Duration::from_secs(3600)));
-    let headers = [("sec-websocket-protocol", "tidegate.mux"), ("authorization", first.as_str())];
-    let mut socket = WebSocket::open(&gateway, Via::H1Tls, "/-/mux", &headers).await.expect("a WebSocket");
-    let open = |id: u64, metadata: Value| {
-        json!({ "id": id, "open": { "method": "tidegate.test.v1.Echo/Chat", "metadata": metadata } }).to_string()
-    };
-    socket.text(open(1, json!({ "x-request-id": "first" }))).await;
-    let mut seen = backend.call("Chat").await;
-    socket.text(open(2, json!({ "authorization": newer }))).await;
-    assert_eq!(backend.call("Chat").await.header("authorization"), newer);
-    let ended = within(async {
-        loop {
-            let Frame::Text(text) = socket.next().await else { panic!("the socket has ended") };
-            let frame: Value = serde_json::from_str(&text).expect("JSON");
-            if frame.get("status").is_some() {
-                break frame;
-            }
+    for carrier in [Carrier::Socket, Carrier::Lines, Carrier::Events, Carrier::Delimited] {
+        let first = bearer(SHORT);
+        let mut client = Client::open_with(&gateway, carrier, Via::H2Tls, &[("authorization", &first)]).await;
+        client.call(1, "Chat", "").await;
+        let mut expiring = backend.call("Chat").await;
+        assert_eq!(expiring.header("authorization"), first);
+        // One call brings its own.
+        let own = bearer(Duration::from_secs(3600));
+        let mut open = mux::call(2, "Chat", "");
+        open["open"]["metadata"]["authorization"] = own.as_str().into();
+        client.send(open).await;
+        assert_eq!(backend.call("Chat").await.header("authorization"), own);
+
+        let renew = client.next(0).await;
+        let left = renew["renew"]["expires_in"].as_str().expect("a duration");
+        let left: f64 = left.strip_suffix('s').and_then(|left| left.parse().ok()).expect("seconds");
+        assert!(left > 0.0 && left <= SHORT.as_secs_f64() / 2.0 + 0.001, "{carrier:?}: {renew}");
+        let newer = bearer(SHORT);
+        client.send(json!({ "token": newer.strip_prefix("Bearer ") })).await;
+        client.call(3, "Chat", "").await;
+        assert_eq!(backend.call("Chat").await.header("authorization"), newer, "{carrier:?}");
+
+        let ended = client.status(1).await;
+        assert_eq!((&ended["code"], &ended["details"][0]["reason"]), (&16.into(), &"TOKEN_EXPIRED".into()), "{ended}");
+        expiring.cancelled().await;
+        assert!(client.next(0).await.get("renew").is_some(), "{carrier:?}: the newer one expires too");
+        client.send(json!({ "id": 2, "message": { "text": "still here" } })).await;
+        assert_eq!(client.message(2).await["text"], "still here", "{carrier:?}");
+
+        if carrier == Carrier::Socket {
+            client.send(json!({ "token": "not a token" })).await;
+            assert_eq!(client.closed().await.0, 1007);
         }
-    })
-    .await;
-    assert_eq!((&ended["id"], &ended["status"]["code"]), (&1.into(), &16.into()), "{ended}");
-    assert_eq!(ended["status"]["details"][0]["reason"], "TOKEN_EXPIRED", "{ended}");
-    seen.cancelled().await;
-    socket.text(json!({ "id": 2, "message": { "text": "still here" } }).to_string()).await;
-    within(async {
-        loop {
-            let Frame::Text(text) = socket.next().await else { panic!("the socket has ended") };
-            let frame: Value = serde_json::from_str(&text).expect("JSON");
-            if frame.get("message").is_some() {
-                break assert_eq!(frame["message"]["text"], "still here");
-            }
-        }
-    })
-    .await;
+    }
+    gateway.assert_nothing_internal();
 }
 
 const DOWN: &str = "/echo/down?text=t&count=2";

@@ -33,6 +33,8 @@ pub struct Frame {
     pub credit: u32,
     pub cancel: bool,
     pub ping: Option<u64>,
+    /// A newer bearer token.
+    pub token: Option<String>,
 }
 
 /// How a call begins.
@@ -84,6 +86,7 @@ struct JsonFrame<'a> {
     #[serde(default)]
     cancel: bool,
     ping: Option<u64>,
+    token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +114,7 @@ fn json(payload: &Bytes) -> Result<Frame, FrameError> {
         credit: frame.credit,
         cancel: frame.cancel,
         ping: frame.ping,
+        token: frame.token,
     })
 }
 
@@ -152,6 +156,7 @@ fn protobuf(payload: &Bytes) -> Result<Frame, FrameError> {
         credit: frame.credit,
         cancel: frame.cancel,
         ping: frame.ping,
+        token: Some(frame.token).filter(|token| !token.is_empty()),
     })
 }
 
@@ -193,6 +198,7 @@ mod tests {
             (r#"{"id":7,"credit":9}"#, Frame { id: 7, credit: 9, ..Frame::default() }),
             (r#"{"cancel":true,"id":7}"#, Frame { id: 7, cancel: true, ..Frame::default() }),
             (r#"{"ping":18446744073709551615}"#, Frame { ping: Some(u64::MAX), ..Frame::default() }),
+            (r#"{"token":"a.b.c"}"#, Frame { token: Some("a.b.c".to_owned()), ..Frame::default() }),
             // What is not known, and what only a server tells, means nothing.
             (r#"{"id":7,"later":{"x":[{}]},"status":5,"pong":1}"#, Frame { id: 7, ..Frame::default() }),
             ("{}", Frame::default()),
@@ -208,7 +214,7 @@ mod tests {
         for text in [
             "",
             "[]",
-            r#"[1,null,{},false,0,true,null]"#,
+            r#"[1,null,{},false,0,true,null,null]"#,
             r#"{"id":1,"open":["p.S/M",{},null]}"#,
             "{",
             "{} {}",
@@ -230,6 +236,7 @@ mod tests {
             r#"{"id":1,"open":{"method":"a","metadata":{"k":1}}}"#,
             r#"{"id":1,"message":{"a":}}"#,
             r#"{"ping":-1}"#,
+            r#"{"token":5}"#,
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
@@ -261,16 +268,17 @@ mod tests {
         #[test]
         fn both_forms_say_the_same(
             id in 1u32.., method in "[a-z./A-Z]{0,12}", metadata: BTreeMap<String, String>, secs in 0u32..,
-            half_close: bool, credit: u32, cancel: bool, ping: Option<u64>, opens: bool,
+            half_close: bool, credit: u32, cancel: bool, ping: Option<u64>, opens: bool, token in "[a-z.]{1,8}",
         ) {
             let timeout = Duration::from_secs(secs.into());
             let open = opens.then(|| Open { method: method.clone(), metadata: metadata.clone(), timeout: Some(timeout) });
-            let expected = Frame { id, open, message: None, half_close, credit, cancel, ping };
-            let mut json = serde_json::json!({ "id": id, "half_close": half_close, "credit": credit, "cancel": cancel });
+            let token = Some(token);
+            let expected = Frame { id, open, message: None, half_close, credit, cancel, ping, token: token.clone() };
+            let mut json = serde_json::json!({ "id": id, "half_close": half_close, "credit": credit, "cancel": cancel, "token": token });
             if let Some(ping) = ping {
                 json["ping"] = ping.into();
             }
-            let mut proto = proto::Frame { id, half_close, credit, cancel, ping, ..Default::default() };
+            let mut proto = proto::Frame { id, half_close, credit, cancel, ping, token: token.unwrap_or_default(), ..Default::default() };
             if opens {
                 json["open"] = serde_json::json!({ "method": method, "metadata": metadata, "timeout": format!("{secs}s") });
                 proto.open = Some(proto::Open {

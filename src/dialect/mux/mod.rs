@@ -13,7 +13,7 @@ pub use frame::{Form, Frame, FrameError, Open};
 pub use framing::Framing;
 pub use ledger::{CREDIT_FIRST, Ledger, Opened, Taken};
 pub use reply::{
-    write_close, write_credit, write_go_away, write_head, write_message, write_ping, write_pong, write_session,
-    write_status,
+    write_close, write_credit, write_go_away, write_head, write_message, write_ping, write_pong, write_renew,
+    write_session, write_status,
 };
 pub use session::{PostHead, SessionId};

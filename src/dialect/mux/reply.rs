@@ -1,6 +1,6 @@
 //! A server's frames, each by itself: the payload of a WebSocket message, or what stands between two line ends.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use http::HeaderMap;
 use prost::Message as _;
@@ -164,6 +164,20 @@ pub fn write_close(form: Form, close: &Close, out: &mut Vec<u8>) {
         Form::Proto => {
             let close = proto::Close { code: code.into(), reason: reason.to_owned() };
             frame(&proto::Frame { close: Some(close), ..Default::default() }, out);
+        }
+    }
+}
+
+/// Asks the client for a newer token: the one that is known is good for so long yet.
+pub fn write_renew(form: Form, expires_in: Duration, out: &mut Vec<u8>) {
+    match form {
+        Form::Json => {
+            let seconds = expires_in.as_millis() as f64 / 1000.0;
+            out.extend_from_slice(format!("{{\"renew\":{{\"expires_in\":\"{seconds}s\"}}}}").as_bytes());
+        }
+        Form::Proto => {
+            let expires_in = prost_types::Duration::try_from(expires_in).ok();
+            frame(&proto::Frame { renew: Some(proto::Renew { expires_in }), ..Default::default() }, out);
         }
     }
 }

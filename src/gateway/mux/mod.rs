@@ -12,7 +12,7 @@ use std::{
     future::Future,
     pin::Pin,
     sync::Arc,
-    task::Context,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
@@ -33,6 +33,7 @@ use self::{
 };
 use super::{
     RequestBody, Worker,
+    expiry::Renewal,
     record::Record,
     reply::ReplyBody,
     request::{Begun, Call},
@@ -41,11 +42,13 @@ use super::{
 use crate::{
     dialect::{
         Dialect,
-        mux::{Form, Frame, FrameError, Ledger, Open, Opened, Taken, write_go_away, write_pong, write_status},
+        mux::{
+            Form, Frame, FrameError, Ledger, Open, Opened, Taken, write_go_away, write_pong, write_renew, write_status,
+        },
         websocket::{Close, code},
     },
     drain::{GOING_AWAY, going_away},
-    edge::{Client, OriginCheck, Peer, REQUEST_ID, REQUEST_TIMEOUT, TIMEOUTS},
+    edge::{Client, OriginCheck, Peer, REQUEST_ID, REQUEST_TIMEOUT, TIMEOUTS, bearer},
     limits::COALESCE_BYTES,
     status::{Code, Reason, Status},
     wire::metadata,
@@ -94,6 +97,7 @@ pub(super) struct Mux<D> {
     /// Those who have something to do, in turn.
     queue: VecDeque<u32>,
     leaving: Pin<Box<WaitForCancellationFutureOwned>>,
+    renewal: Renewal,
     state: State,
 }
 
@@ -112,6 +116,7 @@ impl<D: Downlink> Mux<D> {
             worker: call.worker.clone(),
             peer: call.peer.clone(),
             origin: call.origin,
+            renewal: Renewal::of(&base.headers),
             base,
             form,
             line,
@@ -140,7 +145,7 @@ impl<D: Downlink> Mux<D> {
 
     /// Moves what can be moved to and from the upstreams; whether anything was.
     fn poll_calls(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = self.poll_leaving(cx);
+        let mut moved = self.poll_leaving(cx) | self.poll_renewal(cx);
         self.bells.listen(cx.waker());
         self.bells.collect(&mut self.queue);
         while self.line.waiting() < COALESCE_BYTES && !self.queue.is_empty() {
@@ -161,10 +166,18 @@ impl<D: Downlink> Mux<D> {
 
     /// What a client tells, in its order.
     fn frame(&mut self, told: Frame) {
-        let Frame { id, open, message, half_close, credit, cancel, ping } = told;
+        let Frame { id, open, message, half_close, credit, cancel, ping, token } = told;
         if let Some(number) = ping {
             let form = self.form;
             self.line.tell(form, |out| write_pong(form, number, out));
+        }
+        if let Some(token) = token {
+            let bytes_max = self.worker.snapshot.load().limits.header_bytes_max;
+            let Some(value) = bearer(&token).filter(|value| value.len() <= bytes_max) else {
+                return self.malformed(&FrameError::Malformed("the token is none".to_owned()));
+            };
+            self.base.headers.insert(header::AUTHORIZATION, value);
+            self.renewal = Renewal::of(&self.base.headers);
         }
         if let Some(open) = open {
             match self.ledger.open(id) {
@@ -340,6 +353,14 @@ impl<D: Downlink> Mux<D> {
     /// The client has taken nothing for too long.
     fn stalled(&mut self) {
         self.rides.values_mut().for_each(|ride| ride.record.stalled());
+    }
+
+    /// Asks for a newer token while there is time.
+    fn poll_renewal(&mut self, cx: &mut Context<'_>) -> bool {
+        let Poll::Ready(left) = self.renewal.poll(cx) else { return false };
+        let form = self.form;
+        self.line.tell(form, |out| write_renew(form, left, out));
+        true
     }
 
     /// Tells the client to go elsewhere, and lets it when nothing is open any more.

@@ -129,7 +129,7 @@ impl Client {
         }
     }
 
-    /// The next frame of a call, its head left out.
+    /// The next frame of a call, its head left out; for 0 the next that is no call's.
     pub async fn next(&mut self, id: u64) -> Value {
         loop {
             let held = self.held.entry(id).or_default();
@@ -140,7 +140,10 @@ impl Client {
                 Some(other) => self.held.entry(other).or_default().push(frame),
                 // It breaks a silence.
                 None if frame.get("ping").is_some() => {}
-                None if frame.get("pong").is_some() => self.held.entry(0).or_default().push(frame),
+                None if id == 0 => return frame,
+                None if frame.get("pong").or(frame.get("renew")).is_some() => {
+                    self.held.entry(0).or_default().push(frame)
+                }
                 None => panic!("{frame}"),
             }
         }
@@ -412,6 +415,10 @@ impl Methods {
         if let Some(away) = &frame.go_away {
             json["go_away"] = json!({ "reason": away.reason });
         }
+        if let Some(renew) = &frame.renew {
+            let left: std::time::Duration = renew.expires_in.expect("a time").try_into().expect("positive");
+            json["renew"] = json!({ "expires_in": format!("{}s", left.as_secs_f64()) });
+        }
         if !frame.session.is_empty() {
             json["session"] = frame.session.as_str().into();
         }
@@ -442,6 +449,7 @@ impl Methods {
             credit: number(&frame["credit"]),
             cancel: frame["cancel"] == true,
             ping: frame["ping"].as_u64(),
+            token: frame["token"].as_str().unwrap_or_default().to_owned(),
             ..Default::default()
         }
     }
