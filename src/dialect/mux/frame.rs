@@ -272,13 +272,12 @@ mod tests {
         ) {
             let timeout = Duration::from_secs(secs.into());
             let open = opens.then(|| Open { method: method.clone(), metadata: metadata.clone(), timeout: Some(timeout) });
-            let token = Some(token);
-            let expected = Frame { id, open, message: None, half_close, credit, cancel, ping, token: token.clone() };
+            let expected = Frame { id, open, message: None, half_close, credit, cancel, ping, token: Some(token.clone()) };
             let mut json = serde_json::json!({ "id": id, "half_close": half_close, "credit": credit, "cancel": cancel, "token": token });
             if let Some(ping) = ping {
                 json["ping"] = ping.into();
             }
-            let mut proto = proto::Frame { id, half_close, credit, cancel, ping, token: token.unwrap_or_default(), ..Default::default() };
+            let mut proto = proto::Frame { id, half_close, credit, cancel, ping, token, ..Default::default() };
             if opens {
                 json["open"] = serde_json::json!({ "method": method, "metadata": metadata, "timeout": format!("{secs}s") });
                 proto.open = Some(proto::Open {

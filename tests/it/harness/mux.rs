@@ -142,7 +142,7 @@ impl Client {
                 None if frame.get("ping").is_some() => {}
                 None if id == 0 => return frame,
                 None if frame.get("pong").or(frame.get("renew")).is_some() => {
-                    self.held.entry(0).or_default().push(frame)
+                    self.held.entry(0).or_default().push(frame);
                 }
                 None => panic!("{frame}"),
             }
