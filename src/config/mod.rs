@@ -8,6 +8,7 @@ mod schema;
 mod resolve;
 mod check;
 mod raw;
+mod named;
 mod names;
 mod text;
 mod tree;

@@ -6,6 +6,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use super::{
     check::{Findings, hint},
+    named::Named,
     names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, PlacePath, ServicePrefix, UrlPath},
     raw::*,
     settings::*,

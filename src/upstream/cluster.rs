@@ -13,15 +13,12 @@ use std::{
 };
 
 use http::uri::{Authority, Scheme};
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
-use rustls_platform_verifier::BuilderVerifierExt;
+use rustls::{ClientConfig, pki_types::ServerName};
 use thiserror::Error;
 use tokio::{io::DuplexStream, sync::watch};
 
-use crate::config::{Balance, EndpointUrl, Upstream, UpstreamTls};
+use super::tls::{TlsError, client_config};
+use crate::config::{Balance, EndpointUrl, Upstream};
 
 /// From half a minute to half an hour.
 const KEEPALIVE_DOUBLINGS_MAX: u32 = 6;
@@ -98,10 +95,8 @@ pub enum ClusterError {
     Host { upstream: String, host: String },
     #[error("upstream {upstream:?}: {name:?} is no name that a certificate can be verified against")]
     ServerName { upstream: String, name: String },
-    #[error("upstream {upstream:?}: cannot read trusted roots from {}: {reason}", path.display())]
-    Roots { upstream: String, path: PathBuf, reason: String },
-    #[error("upstream {upstream:?}: cannot set up TLS")]
-    Tls { upstream: String, source: rustls::Error },
+    #[error("upstream {upstream:?}: {error}")]
+    Tls { upstream: String, error: TlsError },
 }
 
 impl Cluster {
@@ -115,10 +110,11 @@ impl Cluster {
         }
         let endpoints =
             settings.endpoints.iter().map(|url| Endpoint::new(url, settings)).collect::<Result<Vec<_>, _>>()?;
+        let failed = |error| ClusterError::Tls { upstream: settings.name.clone(), error };
         let encrypted = endpoints.iter().any(|endpoint| endpoint.server_name.is_some());
         Ok(Arc::new(Self {
             name: settings.name.clone(),
-            tls: if encrypted { Some(Arc::new(client_config(&settings.name, &settings.tls)?)) } else { None },
+            tls: encrypted.then(|| client_config(&settings.tls, &[b"h2"]).map(Arc::new)).transpose().map_err(failed)?,
             endpoints,
             policy: Policy {
                 balance: settings.balance,
@@ -237,31 +233,4 @@ fn server_name(address: &Address, settings: &Upstream) -> Result<ServerName<'sta
     let name = settings.tls.server_name.as_deref().unwrap_or_else(|| address.host());
     ServerName::try_from(name.to_owned())
         .map_err(|_| ClusterError::ServerName { upstream: settings.name.clone(), name: name.to_owned() })
-}
-
-fn client_config(upstream: &str, tls: &UpstreamTls) -> Result<ClientConfig, ClusterError> {
-    let failed = |source| ClusterError::Tls { upstream: upstream.to_owned(), source };
-    // The provider is named here, so that no other crate's default can take its place.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().map_err(failed)?;
-    let mut config = match &tls.ca {
-        Some(path) => builder.with_root_certificates(roots(upstream, path)?).with_no_client_auth(),
-        None => builder.with_platform_verifier().map_err(failed)?.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
-}
-
-fn roots(upstream: &str, path: &PathBuf) -> Result<RootCertStore, ClusterError> {
-    let failed = |reason: String| ClusterError::Roots { upstream: upstream.to_owned(), path: path.clone(), reason };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| failed(error.to_string()))? {
-        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-    }
-    if roots.is_empty() {
-        return Err(failed("it holds no certificate".to_owned()));
-    }
-    Ok(roots)
 }

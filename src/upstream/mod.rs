@@ -14,6 +14,7 @@ mod stream;
 mod reply;
 mod request;
 mod failure;
+mod tls;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub use backoff::{Random, delay};
 pub use cluster::{Cluster, ClusterError, Dial, EndpointState};
 pub use failure::bad_message;
 pub use stream::{Download, Upload};
+pub use tls::{TlsError, client_config};
 
 use crate::{
     call::{CallHead, Transport, UnaryReply},
