@@ -17,6 +17,7 @@ pub mod dialect;
 pub mod route;
 pub mod codec;
 pub mod share;
+pub mod fleet;
 pub mod upstream;
 pub mod schema;
 pub mod call;

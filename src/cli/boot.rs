@@ -24,6 +24,7 @@ use crate::{
     config::{ConfigErrors, Settings},
     drain::Drain,
     edge::Peer,
+    fleet::Fleet,
     gateway::{Gateway, Process, ReplyBody, Snapshot},
     server::{self, Outgoing, Server},
     services,
@@ -102,6 +103,10 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
     let mut clusters =
         settings.upstreams.iter().map(Cluster::new).collect::<Result<Vec<_>, _>>().map_err(BootError::config)?;
     let telemetry = Arc::new(Telemetry::new(settings));
+    let fleet = settings.redis.as_ref().map(Fleet::start).transpose().map_err(BootError::config)?;
+    if let Some(fleet) = fleet.clone() {
+        telemetry.watch_fleet(Box::new(move || fleet.state()));
+    }
     let drain = Drain::new();
     let server = Server::bind(settings).map_err(|error| match error.is_configuration() {
         true => BootError::config(error),
@@ -121,7 +126,7 @@ pub(super) fn serve(settings: &Settings, ready: impl FnOnce(&[String])) -> Resul
     let (control, mut keeper) = keep(schemas)?;
     control.block_on(keeper.first_round(FIRST_ROUND));
 
-    let process = Process::new(&settings.limits, drain.clone(), RandomState::new().build_hasher().finish());
+    let process = Process::new(&settings.limits, fleet, drain.clone(), RandomState::new().build_hasher().finish());
     let hub = process.hub.clone();
     telemetry.watch_stream_buffers(Box::new(move || slow_readers::buffered(&hub)));
     let urls = say_addresses(&server, settings, &report, &telemetry, &process)?;

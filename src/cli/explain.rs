@@ -134,7 +134,7 @@ async fn send(
     let pools = clusters.collect::<Result<_, _>>()?;
     let telemetry = Telemetry::to(Box::new(io::sink()), 1, false);
     let current = Arc::new(ArcSwap::new(snapshot.clone()));
-    let process = Process::new(&settings.limits, Drain::new(), 0);
+    let process = Process::new(&settings.limits, None, Drain::new(), 0);
     let gateway = Gateway::new(current, pools, telemetry.recorder(), process, 0);
     let tls = matches!(request.uri().scheme_str(), Some("https" | "wss"));
     let peer = Arc::new(Peer { tls, ..Peer::unknown() });

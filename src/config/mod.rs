@@ -15,6 +15,7 @@ mod tree;
 mod error;
 mod service;
 mod quick;
+mod redis;
 
 use std::{fs::File, io::Read, num::NonZeroUsize, path::Path, thread};
 

@@ -343,7 +343,7 @@ impl Scalar for PlacePath {
 }
 
 /// `host`, `host:port`, `[v6]:port`; the host comes back without its brackets.
-fn host_port(authority: &str) -> Result<(String, Option<u16>), String> {
+pub(super) fn host_port(authority: &str) -> Result<(String, Option<u16>), String> {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, tail))
             if host.parse::<std::net::Ipv6Addr>().is_ok() && (tail.is_empty() || tail.starts_with(':')) =>

@@ -65,6 +65,7 @@ pub fn quick(quick: &Quick) -> Result<Settings, ConfigErrors> {
         routes: Vec::new(),
         cors: Cors::default(),
         assets: Vec::new(),
+        redis: None,
         limits: Limits::default(),
         compression: Compression::default(),
         openapi: true,

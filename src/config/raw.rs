@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     named::Named,
     names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, PlacePath, ServicePrefix, UrlPath},
+    redis::RawRedis,
     settings::{Cidr, Compression, EndpointUrl, HostPattern, Mux, Services, Share, Tickets, Timeout, ValuePattern},
     text::{Count, Percent, Period, Size, Span, Text, Weight},
 };
@@ -42,6 +43,10 @@ pub(super) struct RawConfig {
     /// Files served as they are.
     #[serde(default, rename = "static")]
     pub(super) assets: Vec<RawStatic>,
+    /// The Redis in which several gateways keep the streams that calls share (`routes[].share`), so that one of them holds each
+    /// upstream stream. Without it, each gateway has its own. See docs/fleet.md.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) redis: Option<RawRedis>,
     /// Sizes, counts and times that bound everything.
     #[serde(default)]
     pub(super) limits: RawLimits,
@@ -304,6 +309,8 @@ pub(super) struct RawShare {
     /// The stream is the same for everybody: clients with different `authorization` and `cookie` share it too, and the
     /// upstream gets neither. Whatever the upstream would only tell some of them must not be there.
     pub(super) public: bool,
+    /// Whether the stream is shared with the other gateways, where there is a `redis`.
+    pub(super) fleet: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -612,7 +619,7 @@ impl Default for RawTickets {
 }
 
 impl RawUpstreamTls {
-    fn is_default(&self) -> bool {
+    pub(super) fn is_default(&self) -> bool {
         self.ca.is_none() && self.server_name.is_none()
     }
 }

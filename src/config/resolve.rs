@@ -9,6 +9,7 @@ use super::{
     named::Named,
     names::{FieldPath, FieldValue, HeaderField, MethodName, PageOrigin, PlacePath, ServicePrefix, UrlPath},
     raw::*,
+    redis,
     settings::*,
     text::{Count, Percent, Period, Scalar, Size, Span, Text, Weight},
 };
@@ -21,6 +22,7 @@ pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) 
     routes(&raw, findings);
     assets(&raw, findings);
     compression(&raw.compression, findings);
+    raw.redis.iter().for_each(|raw| redis::check(raw, findings));
     if raw.mux.enabled && raw.tickets.enabled && raw.mux.path.0.0 == raw.tickets.path.0.0 {
         findings.fault("tickets.path", "many calls are opened there: it is `mux.path` too");
     }
@@ -38,6 +40,7 @@ pub(super) fn resolve(raw: RawConfig, cpus: usize, findings: &mut Findings<'_>) 
         routes: raw.routes.into_iter().map(Into::into).collect(),
         cors: raw.cors.into(),
         assets: raw.assets.into_iter().map(Into::into).collect(),
+        redis: raw.redis.map(Into::into),
         limits: raw.limits.into(),
         compression: raw.compression.into(),
         openapi: raw.openapi,
@@ -58,6 +61,7 @@ pub(super) fn unresolve(settings: &Settings) -> RawConfig {
         routes: settings.routes.iter().map(Into::into).collect(),
         cors: (&settings.cors).into(),
         assets: settings.assets.iter().map(Into::into).collect(),
+        redis: settings.redis.as_ref().map(Into::into),
         limits: (&settings.limits).into(),
         compression: (&settings.compression).into(),
         openapi: settings.openapi,
@@ -237,7 +241,7 @@ fn upstream((name, raw): (String, RawUpstream)) -> Upstream {
             RawBalance::RoundRobin => Balance::RoundRobin,
             RawBalance::LeastRequest => Balance::LeastRequest,
         },
-        tls: UpstreamTls { ca: raw.tls.ca.map(|ca| ca.0), server_name: raw.tls.server_name },
+        tls: raw.tls.into(),
         connect_timeout: raw.connect_timeout.0.0,
         keepalive: raw.keepalive.0.0,
         keepalive_timeout: raw.keepalive_timeout.0.0,
@@ -247,6 +251,18 @@ fn upstream((name, raw): (String, RawUpstream)) -> Upstream {
             RawMessageCompression::Gzip => Some(Coding::Gzip),
             RawMessageCompression::Zstd => Some(Coding::Zstd),
         },
+    }
+}
+
+impl From<RawUpstreamTls> for UpstreamTls {
+    fn from(RawUpstreamTls { ca, server_name }: RawUpstreamTls) -> Self {
+        Self { ca: ca.map(|ca| ca.0), server_name }
+    }
+}
+
+impl From<&UpstreamTls> for RawUpstreamTls {
+    fn from(UpstreamTls { ca, server_name }: &UpstreamTls) -> Self {
+        Self { ca: ca.clone().map(Text), server_name: server_name.clone() }
     }
 }
 
@@ -263,10 +279,7 @@ impl From<&Upstream> for RawUpstream {
                 Balance::RoundRobin => RawBalance::RoundRobin,
                 Balance::LeastRequest => RawBalance::LeastRequest,
             },
-            tls: RawUpstreamTls {
-                ca: upstream.tls.ca.clone().map(Text),
-                server_name: upstream.tls.server_name.clone(),
-            },
+            tls: (&upstream.tls).into(),
             connect_timeout: Text(Period(upstream.connect_timeout)),
             keepalive: Text(Period(upstream.keepalive)),
             keepalive_timeout: Text(Period(upstream.keepalive_timeout)),
@@ -395,16 +408,16 @@ impl From<&RouteRule> for RawRoute {
 }
 
 impl From<RawShare> for Share {
-    fn from(RawShare { replay, linger, key, public }: RawShare) -> Self {
+    fn from(RawShare { replay, linger, key, public, fleet }: RawShare) -> Self {
         let key = key.into_iter().map(|name| name.0.0).collect();
-        Self { replay: replay.0.0, linger: linger.0.0, key, public }
+        Self { replay: replay.0.0, linger: linger.0.0, key, public, fleet }
     }
 }
 
 impl From<&Share> for RawShare {
-    fn from(Share { replay, linger, key, public }: &Share) -> Self {
+    fn from(Share { replay, linger, key, public, fleet }: &Share) -> Self {
         let key = key.iter().map(|name| Text(HeaderField(name.clone()))).collect();
-        Self { replay: Text(Count(*replay)), linger: Text(Span(*linger)), key, public: *public }
+        Self { replay: Text(Count(*replay)), linger: Text(Span(*linger)), key, public: *public, fleet: *fleet }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Settings {
     pub routes: Vec<RouteRule>,
     pub cors: Cors,
     pub assets: Vec<StaticDir>,
+    /// Where the gateways of a fleet keep what they share; none: there is no fleet.
+    pub redis: Option<Redis>,
     pub limits: Limits,
     pub compression: Compression,
     /// `/-/openapi.json` is served.
@@ -258,12 +260,46 @@ pub struct Share {
     pub key: Vec<String>,
     /// Credentials make no difference, and the upstream gets none.
     pub public: bool,
+    /// With other gateways too, where there is a Redis.
+    pub fleet: bool,
 }
 
 impl Default for Share {
     fn default() -> Self {
-        Self { replay: 256, linger: Duration::from_secs(10), key: Vec::new(), public: false }
+        Self { replay: 256, linger: Duration::from_secs(10), key: Vec::new(), public: false, fleet: true }
     }
+}
+
+/// The Redis of a fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redis {
+    pub url: RedisUrl,
+    /// Read for every connection.
+    pub password_file: Option<PathBuf>,
+    pub tls: UpstreamTls,
+    /// Of all keys and channels.
+    pub prefix: String,
+    /// How long a gateway holds a stream of which it says nothing.
+    pub lease: Duration,
+    /// Of a connection's opening, and of each command.
+    pub timeout: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedisUrl {
+    pub place: RedisPlace,
+    pub user: Option<String>,
+    pub database: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisPlace {
+    /// `redis://host:port`. An IPv6 host stands without its brackets.
+    Tcp { host: String, port: u16 },
+    /// `rediss://host:port`
+    Tls { host: String, port: u16 },
+    /// `unix:/path`
+    Unix(PathBuf),
 }
 
 /// What Server-Sent Events bear beside their data, and how a stream of them goes on where it was broken off.

@@ -105,6 +105,15 @@ impl Snapshot {
         }
     }
 
+    /// Among whom a stream is shared.
+    fn share(&self, route: &Route) -> &'static str {
+        match route.policy.settings.share.as_ref().filter(|_| route.is_shared()) {
+            None => "",
+            Some(share) if share.fleet && self.has_fleet => "fleet",
+            Some(_) => "gateway",
+        }
+    }
+
     fn policy(&self, route: &Route, lead: &Lead) -> Vec<(&'static str, String)> {
         let settings = &route.policy.settings;
         let is_unary = !route.client_streaming && !route.server_streaming;
@@ -135,6 +144,7 @@ impl Snapshot {
                 "token_expiry",
                 if settings.token_expiry == TokenExpiry::Ignore { "ignore".to_owned() } else { String::new() },
             ),
+            ("share", self.share(route).to_owned()),
             ("query_token", if settings.query_token { "true".to_owned() } else { String::new() }),
         ];
         policy.retain(|(_, value)| !value.is_empty());

@@ -70,6 +70,7 @@ use crate::{
     dialect::{self, Dialect, Framing, Retry, connect::Form},
     drain::Drain,
     edge::{Client, Peer, REQUEST_ID, RequestIds, Tickets},
+    fleet::Fleet,
     limits::Limits,
     share::Hub,
     status::{Code, Reason, Status},
@@ -113,10 +114,10 @@ pub struct Process {
 }
 
 impl Process {
-    /// `seed`: random, different for each process.
-    pub fn new(limits: &Limits, drain: Drain, seed: u64) -> Self {
+    /// `fleet`: with whom streams are shared beyond the process. `seed`: random, different for each process.
+    pub fn new(limits: &Limits, fleet: Option<Fleet>, drain: Drain, seed: u64) -> Self {
         Self {
-            hub: Hub::new(limits, seed),
+            hub: Hub::new(limits, seed, fleet),
             sessions: Sessions::default(),
             tickets: Tickets::new(limits.ticket_bytes_max),
             drain,

@@ -40,7 +40,7 @@ impl Call<'_> {
         let settings = route.policy.settings.share.clone().filter(|_| route.is_shared())?;
         let resume = route.binding.resumes().then(|| resume(self.snapshot.clone(), route.index));
         let (process, recorder) = (self.worker.process.clone(), self.worker.recorder.clone());
-        let client = self.client.address;
+        let (client, snapshot) = (self.client.address, self.snapshot.clone());
         let (upstream, start, limits) = (opened.upstream, opened.start, self.snapshot.limits.clone());
         let slow_reader = route.policy.settings.slow_reader.unwrap_or(SlowReader::Disconnect);
         Some(Arc::new(move |head: CallHead, transport: Direct| {
@@ -52,7 +52,7 @@ impl Call<'_> {
                 head: common(head, &settings),
                 settings: settings.clone(),
                 slow_reader,
-                upstream,
+                upstream: snapshot.upstream_name(upstream).to_owned(),
                 resume: resume.clone(),
                 recorder: recorder.clone(),
                 drain: process.drain.clone(),

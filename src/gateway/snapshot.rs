@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub(super) codec: Codec,
     pub(super) cors: Cors,
     pub(super) limits: Limits,
+    /// There are other gateways, with which streams may be shared.
+    pub(super) has_fleet: bool,
     pub(super) compression: Compression,
     pub(super) schema: Schema,
     /// No other snapshot of the process has the same.
@@ -196,6 +198,7 @@ impl Snapshot {
         Ok(Self {
             cors: Cors::new(&settings.cors),
             limits: settings.limits.clone(),
+            has_fleet: settings.redis.is_some(),
             compression: settings.compression.clone(),
             message_codings: settings.upstreams.iter().map(|upstream| upstream.compression).collect(),
             upstreams: names.chain([OWN_UPSTREAM]).map(str::to_owned).collect(),

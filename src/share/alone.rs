@@ -10,15 +10,8 @@ use std::{
 use http::HeaderMap;
 
 use super::{
-    Caller,
-    budget::ConnectionBudget,
-    entry::with_flags,
-    hub::Hub,
-    position::Start,
-    pump::TURN_MESSAGES,
-    ring::Seat,
-    subscriber::Event,
-    topic::{Joined, Topic},
+    Caller, budget::ConnectionBudget, entry::with_flags, hub::Hub, position::Start, pump::TURN_MESSAGES, ring::Seat,
+    subscriber::Event, topic::Topic,
 };
 use crate::{
     call::{Replies, ReplyEvent},
@@ -54,7 +47,7 @@ pub struct Alone {
 pub fn read_on(replies: impl Replies, how: ReadingOn) -> Alone {
     let ReadingOn { hub, caller, connection, slow_reader, reply_bytes_max, recorder } = how;
     let topic = hub.alone(slow_reader, &connection);
-    let Joined { seat, .. } = topic.join(Start::Live, caller);
+    let seat = topic.join(Start::Live, caller);
     tokio::spawn(run(topic.clone(), replies, reply_bytes_max));
     Alone { topic, seat, knows_head: false, slow_reader, recorder }
 }

@@ -15,11 +15,12 @@ use super::{
     Caller, SlowReading,
     budget::{Budget, ConnectionBudget},
     position::Start,
-    ring::Bounds,
-    topic::{Joined, Topic},
+    ring::{Bounds, Seat},
+    topic::{Others, Topic},
 };
 use crate::{
     config::{self, SlowReader},
+    fleet::{Fleet, Name},
     limits::Limits,
     status::{Code, Reason, Status},
     upstream::Random,
@@ -42,6 +43,8 @@ struct Inner {
     bytes_max: usize,
     connection_bytes_max: usize,
     budget: Budget,
+    /// None: there are no other gateways.
+    fleet: Option<Fleet>,
 }
 
 struct Topics {
@@ -55,7 +58,8 @@ pub struct Key(Arc<Parts>);
 
 #[derive(PartialEq, Eq, Hash)]
 struct Parts {
-    upstream: usize,
+    /// By name.
+    upstream: String,
     settings: Arc<config::Share>,
     slow_reader: SlowReader,
     path: PathAndQuery,
@@ -68,14 +72,14 @@ struct Parts {
 /// A subscriber's topic.
 pub(super) struct Entered {
     pub(super) topic: Arc<Topic>,
-    pub(super) joined: Joined,
+    pub(super) seat: Seat,
     /// Nobody feeds it yet: the caller has to.
     pub(super) is_new: bool,
 }
 
 impl Key {
     pub(super) fn new(
-        upstream: usize,
+        upstream: String,
         settings: Arc<config::Share>,
         slow_reader: SlowReader,
         path: PathAndQuery,
@@ -97,15 +101,31 @@ impl Key {
         self.0.slow_reader
     }
 
+    /// What other gateways know the stream by. Credentials are in it, and cannot be told from it.
+    pub(super) fn name(&self) -> Name {
+        let Parts { upstream, settings, slow_reader, path, metadata, request } = &*self.0;
+        let config::Share { replay, linger, key, public, fleet: _ } = &**settings;
+        // A topic of the process is one of the fleet.
+        let settings = format!("{replay} {} {} {public} {slow_reader:?}", linger.as_millis(), key.join(","));
+        let count = (metadata.len() as u64).to_be_bytes();
+        let head = [upstream.as_bytes(), path.as_str().as_bytes(), settings.as_bytes(), &count];
+        let metadata = metadata.iter().flat_map(|(name, value)| [name.as_str().as_bytes(), value.as_bytes()]);
+        Name::of(head.into_iter().chain(metadata).chain([&**request]))
+    }
+
     fn weight(&self) -> usize {
         let metadata = self.0.metadata.iter().map(|(name, value)| name.as_str().len() + value.len());
         TOPIC_BYTES + self.0.request.len() + metadata.sum::<usize>()
     }
+
+    fn replay(&self) -> usize {
+        self.0.settings.replay
+    }
 }
 
 impl Hub {
-    /// `seed`: random, different for each process.
-    pub fn new(limits: &Limits, seed: u64) -> Self {
+    /// `seed`: random, different for each process. `fleet`: where other gateways are to have the same streams.
+    pub fn new(limits: &Limits, seed: u64, fleet: Option<Fleet>) -> Self {
         let topics = Topics { by_key: HashMap::new(), epochs: Random::new(seed) };
         Self(Arc::new(Inner {
             topics: Mutex::new(topics),
@@ -114,13 +134,14 @@ impl Hub {
             bytes_max: limits.stream_buffer_bytes_max,
             connection_bytes_max: limits.stream_buffer_connection_bytes_max,
             budget: Budget::new(limits.stream_buffer_total_bytes_max),
+            fleet,
         }))
     }
 
     /// A topic for one call alone, which nobody else finds.
     pub(super) fn alone(&self, slow_reader: SlowReader, connection: &ConnectionBudget) -> Arc<Topic> {
         let budgets = [&self.0.budget, connection.of(self.0.connection_bytes_max)];
-        Topic::new(0, self.bounds(None, slow_reader), 0, &budgets)
+        Topic::new(0, self.bounds(None, slow_reader), Others::Nobody, 0, &budgets)
     }
 
     /// Takes a subscriber in where its topic is, or makes one.
@@ -136,14 +157,15 @@ impl Hub {
             hash_map::Entry::Vacant(_) if count >= self.0.topics_max || self.0.budget.is_full() => return Err(full()),
             hash_map::Entry::Vacant(place) => {
                 let key = place.key();
-                let bounds = self.bounds(Some(key.0.settings.replay), key.0.slow_reader);
-                let topic = Topic::new(epochs.draw(), bounds, key.weight(), &[&self.0.budget]);
+                let bounds = self.bounds(Some(key.replay()), key.0.slow_reader);
+                let others = if self.fleet(key).is_some() { Others::Gateways } else { Others::Nobody };
+                let topic = Topic::new(epochs.draw(), bounds, others, key.weight(), &[&self.0.budget]);
                 (place.insert(topic).clone(), true)
             }
         };
         // Within the lock, so that nobody closes the topic for want of subscribers meanwhile.
-        let joined = topic.join(start, caller);
-        Ok(Entered { topic, joined, is_new })
+        let seat = topic.join(start, caller);
+        Ok(Entered { topic, seat, is_new })
     }
 
     /// Nobody finds the topic any more.
@@ -159,6 +181,16 @@ impl Hub {
             topics.remove(key, topic);
         }
         is_deserted
+    }
+
+    /// With whom a stream is shared beyond the process.
+    pub(super) fn fleet(&self, key: &Key) -> Option<&Fleet> {
+        self.0.fleet.as_ref().filter(|_| key.0.settings.fleet)
+    }
+
+    /// What gateways keep of a stream together: most messages, and most bytes.
+    pub(super) fn kept(&self, key: &Key) -> (usize, usize) {
+        (key.replay().max(self.0.messages_max), self.0.bytes_max)
     }
 
     /// Bytes that all topics take together.

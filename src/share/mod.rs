@@ -10,6 +10,7 @@ mod alone;
 mod budget;
 mod entry;
 mod hub;
+mod member;
 mod position;
 mod pump;
 mod ring;
@@ -73,8 +74,8 @@ pub struct Sharing<T> {
     pub own: Own,
     pub settings: Arc<config::Share>,
     pub slow_reader: SlowReader,
-    /// By its place; the same method of another upstream is another stream.
-    pub upstream: usize,
+    /// By name; the same method of another upstream is another stream.
+    pub upstream: String,
     /// How a stream that failed goes on; none: its subscribers fail with it.
     pub resume: Option<Resume>,
     pub recorder: Recorder,

@@ -115,15 +115,31 @@ impl<T: Clone> Ring<T> {
         self.seats.is_empty()
     }
 
+    /// Remembers what others know of the stream, the oldest first and without a hole up to the newest message, which has this
+    /// offset. Before any message was published; whoever is there is to be seated again.
+    pub(super) fn prime(&mut self, Position { epoch, offset }: Position, known: impl IntoIterator<Item = (T, usize)>) {
+        debug_assert!(self.head == 0, "nothing was published yet");
+        (self.epoch, self.head) = (epoch, offset);
+        for (item, weight) in known {
+            self.keep(item, weight);
+        }
+    }
+
     /// Takes a subscriber in; false: what it saw last is not known any more, and it goes on with the next message.
     pub(super) fn join(&mut self, start: Start) -> (Seat, bool) {
-        let (cursor, is_known) = match start {
-            Start::Live => (self.head, true),
-            Start::After(position) if self.remembers(position) => (position.offset, true),
-            Start::After(_) | Start::Gone => (self.head, false),
-        };
+        let (cursor, is_known) = self.place(start);
         self.fastest = if self.seats.is_empty() { cursor } else { self.fastest.max(cursor) };
         (Seat(self.seats.insert(cursor)), is_known)
+    }
+
+    /// The same of one that is there, which has read nothing.
+    pub(super) fn seat_again(&mut self, seat: Seat, start: Start) -> bool {
+        let (cursor, is_known) = self.place(start);
+        if let Some(known) = self.seats.get_mut(seat.0) {
+            *known = cursor;
+            self.fastest = self.fastest.max(cursor);
+        }
+        is_known
     }
 
     /// How many messages were dropped that it did not come to read.
@@ -140,11 +156,8 @@ impl<T: Clone> Ring<T> {
     /// Adds a message, and forgets the oldest ones beyond the bounds.
     pub(super) fn publish(&mut self, item: T, weight: usize) {
         debug_assert!(!self.has_ended, "nothing follows the end");
-        self.entries.push_back(Kept { item, weight, before: self.published });
         self.head += 1;
-        self.bytes += weight;
-        self.published += weight as u64;
-        self.trim(self.bounds.bytes_max);
+        self.keep(item, weight);
     }
 
     /// A message has become heavier.
@@ -218,25 +231,36 @@ impl<T: Clone> Ring<T> {
         self.bounds.slow_reader == SlowReader::Disconnect && self.seats.iter().any(|(_, cursor)| cursor + 1 < oldest)
     }
 
-    /// Whether the next message, of this weight, may come: where nobody listens, or the fastest has not far to go. The others
-    /// are not waited for.
-    pub(super) fn may_publish(&mut self, weight: usize, room: usize) -> bool {
-        if self.seats.is_empty() || self.is_near(self.fastest, weight, room) {
+    /// Whether so many messages more, of this weight together, may come: where nobody listens, or the fastest has not far to
+    /// go. The others are not waited for.
+    pub(super) fn may_publish(&mut self, count: usize, weight: usize, room: usize) -> bool {
+        if self.seats.is_empty() || self.is_near(self.fastest, count, weight, room) {
             return true;
         }
         self.fastest = self.seats.iter().map(|(_, cursor)| *cursor).max().unwrap_or(self.head);
-        self.is_near(self.fastest, weight, room)
+        self.is_near(self.fastest, count, weight, room)
     }
 
     /// Half of the ring may be unread, in messages and in bytes: the other half is for those behind.
-    fn is_near(&self, cursor: u64, weight: usize, room: usize) -> bool {
+    fn is_near(&self, cursor: u64, count: usize, weight: usize, room: usize) -> bool {
         let unread = self.head - cursor;
-        let before = self.index(cursor + 1).and_then(|index| self.entries.get(index)).map(|kept| kept.before);
+        let before = match unread {
+            0 if count == 1 => return true,
+            0 => Some(self.published),
+            _ => self.index(cursor + 1).and_then(|index| self.entries.get(index)).map(|kept| kept.before),
+        };
         let unread_bytes = before.map_or(0, |before| self.published - before) + weight as u64;
-        unread == 0
-            || before.is_some()
-                && unread < self.entries_max() as u64 / 2
-                && unread_bytes <= self.bytes_max(room) as u64 / 2
+        before.is_some()
+            && unread + (count as u64) <= self.entries_max() as u64 / 2
+            && unread_bytes <= self.bytes_max(room) as u64 / 2
+    }
+
+    fn place(&self, start: Start) -> (u64, bool) {
+        match start {
+            Start::Live => (self.head, true),
+            Start::After(position) if self.remembers(position) => (position.offset, true),
+            Start::After(_) | Start::Gone => (self.head, false),
+        }
     }
 
     fn remembers(&self, Position { epoch, offset }: Position) -> bool {
@@ -274,6 +298,13 @@ impl<T: Clone> Ring<T> {
         while self.entries.len() > entries_max || self.bytes > bytes_max && self.entries.len() > 1 {
             self.forget_oldest();
         }
+    }
+
+    fn keep(&mut self, item: T, weight: usize) {
+        self.entries.push_back(Kept { item, weight, before: self.published });
+        self.bytes += weight;
+        self.published += weight as u64;
+        self.trim(self.bounds.bytes_max);
     }
 
     fn forget_oldest(&mut self) {

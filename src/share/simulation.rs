@@ -17,7 +17,7 @@ use super::{
     position::{Position, Start},
     ring::{Bounds, Read, Ring, Seat},
     subscriber::Event,
-    topic::Topic,
+    topic::{Others, Topic},
 };
 use crate::{config::SlowReader, upstream::Random};
 
@@ -85,7 +85,30 @@ impl World {
         self.watchers.clear();
         if self.is_alone() {
             self.join();
+        } else if self.below(3) == 0 {
+            self.prime();
         }
+    }
+
+    /// Others know of the stream, and whoever is there is seated again.
+    fn prime(&mut self) {
+        self.join();
+        self.join();
+        (self.epoch, self.published) = (self.random.draw(), self.below(1000));
+        let known = self.below(self.published.min(60) + 1);
+        let weights: Vec<_> = (0..known).map(|_| 1 + self.below(WEIGHT_MAX) as usize).collect();
+        let offsets = self.published - known + 1..;
+        self.ring.prime(Position { epoch: self.epoch, offset: self.published }, offsets.zip(weights.iter().copied()));
+        self.weights = weights.into();
+        self.forget(self.bounds.bytes_max);
+        for index in 0..self.watchers.len() {
+            let offset = self.below(self.published + 2);
+            let seat = self.watchers[index].seat;
+            let is_known = self.ring.seat_again(seat, Start::After(Position { epoch: self.epoch, offset }));
+            assert_eq!(is_known, self.knows(self.epoch, offset));
+            self.watchers[index].last = if is_known { offset } else { self.published };
+        }
+        self.check();
     }
 
     fn is_alone(&self) -> bool {
@@ -139,12 +162,7 @@ impl World {
         let (seat, is_known) = self.ring.join(start);
         let expected = match start {
             Start::Live => Some(self.published),
-            Start::After(Position { epoch, offset }) => (epoch == self.epoch
-                && offset <= self.published
-                && (self.bounds.slow_reader == SlowReader::Latest
-                    || offset + 1 >= oldest
-                        && self.published - offset <= self.bounds.replay.unwrap_or_default() as u64))
-                .then_some(offset),
+            Start::After(Position { epoch, offset }) => self.knows(epoch, offset).then_some(offset),
             Start::Gone => None,
         };
         assert_eq!(is_known, expected.is_some(), "{start:?} of {oldest}..={}", self.published);
@@ -152,6 +170,13 @@ impl World {
         let is_stuck = self.below(4) == 0;
         assert!(self.watchers.iter().all(|watcher| watcher.seat != seat), "nobody sits there");
         self.watchers.push(Watcher { seat, last, is_stuck, cut_off: false });
+    }
+
+    /// Whether nothing is missing behind a place.
+    fn knows(&self, epoch: u64, offset: u64) -> bool {
+        let is_there =
+            || offset + 1 >= self.oldest() && self.published - offset <= self.bounds.replay.unwrap_or_default() as u64;
+        epoch == self.epoch && offset <= self.published && (self.bounds.slow_reader == SlowReader::Latest || is_there())
     }
 
     fn leave(&mut self) {
@@ -173,7 +198,7 @@ impl World {
     fn publish(&mut self) {
         let weight = 1 + self.below(WEIGHT_MAX) as usize;
         let waits = !self.drops() && !self.is_alone();
-        if self.ended || waits && !self.ring.may_publish(weight, self.room) {
+        if self.ended || waits && !self.ring.may_publish(1, weight, self.room) {
             return;
         }
         self.published += 1;
@@ -280,7 +305,7 @@ impl World {
         }
         let lags = self.watchers.iter().map(|watcher| self.published - watcher.last);
         if lags.min().is_none_or(|lag| lag == 0) {
-            assert!(self.ended || self.ring.may_publish(1, self.room), "whoever has everything is not kept waiting");
+            assert!(self.ended || self.ring.may_publish(1, 1, self.room), "whoever has everything is not kept waiting");
         }
     }
 }
@@ -312,7 +337,7 @@ fn a_lone_subscriber_is_never_cut_off() {
         let (mut published, mut seen) = (0, 0);
         while seen < 2000 {
             let weight = 1 + (random.draw() % 100) as usize;
-            if !random.draw().is_multiple_of(4) && ring.may_publish(weight, usize::MAX) {
+            if !random.draw().is_multiple_of(4) && ring.may_publish(1, weight, usize::MAX) {
                 published += 1;
                 ring.publish(published, weight);
             } else if let Read::Message(offset) = ring.read(seat) {
@@ -349,8 +374,8 @@ impl Reader {
         let slow_reader = policies[(random.draw() % 3) as usize];
         let connection = (random.draw() % connections.len() as u64) as usize;
         let bounds = Bounds { replay: None, lag: 50, bytes_max: 20_000, slow_reader };
-        let topic = Topic::new(0, bounds, 0, &[process, &connections[connection]]);
-        let seat = topic.join(Start::Live, caller()).seat;
+        let topic = Topic::new(0, bounds, Others::Nobody, 0, &[process, &connections[connection]]);
+        let seat = topic.join(Start::Live, caller());
         Self { topic, seat, connection, slow_reader, passed: 0, published: 0, is_prompt }
     }
 

@@ -20,6 +20,7 @@ use super::{
     Caller, Own, Sharing,
     entry::{Entry, envelope},
     hub::{Entered, Key},
+    member::Membership,
     position::Position,
     pump::Pump,
     ring::Seat,
@@ -70,7 +71,6 @@ enum Stage<T> {
 struct Rider {
     topic: Arc<Topic>,
     seat: Seat,
-    gap: Option<Position>,
     knows_head: bool,
     deadline: Option<Pin<Box<Sleep>>>,
     slow_reader: SlowReader,
@@ -166,9 +166,6 @@ impl<T: Transport + Send + Sync + 'static> Download<T> {
 
 impl Rider {
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Some(position) = self.gap.take() {
-            return Poll::Ready(Event::Gap(position));
-        }
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
         {
@@ -202,11 +199,10 @@ fn join<T: Transport + Send + Sync + 'static>(sharing: Sharing<T>, request: Byte
     let CallHead { path, metadata, .. } = &head;
     let (linger, caller) = (settings.linger, Caller { path: path.clone(), client });
     let key = Key::new(upstream, settings, slow_reader, path.clone(), metadata, message.clone());
-    let Entered { topic, joined, is_new } = hub.enter(key.clone(), start, caller)?;
+    let Entered { topic, seat, is_new } = hub.enter(key.clone(), start, caller)?;
     let rider = Rider {
         topic: topic.clone(),
-        seat: joined.seat,
-        gap: joined.gap,
+        seat,
         knows_head: false,
         deadline: deadline.map(|deadline| Box::pin(sleep_until(deadline))),
         slow_reader,
@@ -217,7 +213,21 @@ fn join<T: Transport + Send + Sync + 'static>(sharing: Sharing<T>, request: Byte
         head.metadata.extend(first);
         let reply_bytes_max = sharing.reply_bytes_max;
         let request = envelope(&message);
-        let pump = Pump { topic, key, hub, transport, head, request, resume, linger, drain, reply_bytes_max, recorder };
+        let membership = hub.fleet(&key).map(|fleet| Membership::new(fleet.clone(), &key, &hub, linger, &drain));
+        let pump = Pump {
+            topic,
+            key,
+            hub,
+            transport,
+            head,
+            request,
+            resume,
+            linger,
+            drain,
+            reply_bytes_max,
+            recorder,
+            membership,
+        };
         tokio::spawn(pump.run());
     }
     Ok(rider)

@@ -139,7 +139,7 @@ impl Bench {
     fn with(limits: &Limits) -> Self {
         Self {
             fake: Fake::default(),
-            hub: Hub::new(limits, 7),
+            hub: Hub::new(limits, 7, None),
             telemetry: Telemetry::to(Box::new(std::io::sink()), 1, false),
             settings: config::Share::default(),
             slow_reader: SlowReader::Disconnect,
@@ -171,7 +171,7 @@ impl Bench {
             },
             settings: Arc::new(self.settings.clone()),
             slow_reader: self.slow_reader,
-            upstream: 0,
+            upstream: "u".to_owned(),
             resume: self.resumes.then_some(resume),
             recorder: self.telemetry.recorder(),
             drain: self.drain.clone(),
@@ -551,7 +551,7 @@ fn bare(bench: &Bench) -> (Upload, Download<Fake>) {
         },
         settings: Arc::default(),
         slow_reader: SlowReader::Disconnect,
-        upstream: 0,
+        upstream: "u".to_owned(),
         resume: None,
         recorder: bench.telemetry.recorder(),
         drain: bench.drain.clone(),
@@ -605,4 +605,54 @@ async fn the_slowest_are_those_with_the_most_to_read() {
     assert_eq!(bench.hub.slowest(1), slowest[..1]);
     drop((second, other));
     assert_eq!(bench.hub.slowest(10), []);
+}
+
+/// What a subscriber of a topic gets now, in words; `-` where there is nothing.
+fn now(topic: &topic::Topic, seat: ring::Seat) -> String {
+    match topic.poll_event(seat, true, &Context::from_waker(std::task::Waker::noop())) {
+        Poll::Pending => "-".to_owned(),
+        Poll::Ready(Event::Gap(position)) => format!("gap {}-{}", position.epoch, position.offset),
+        Poll::Ready(Event::Message(entry)) => format!("{}", entry.position().offset),
+        Poll::Ready(other) => format!("{other:?}"),
+    }
+}
+
+fn of_the_fleet() -> Arc<topic::Topic> {
+    let bounds = ring::Bounds { replay: Some(10), lag: 10, bytes_max: 10_000, slow_reader: SlowReader::Disconnect };
+    topic::Topic::new(1, bounds, topic::Others::Gateways, 0, &[&budget::Budget::new(1 << 20)])
+}
+
+#[test]
+fn who_joins_a_stream_of_the_fleet_is_seated_when_its_place_is_known() {
+    let at = |epoch, offset| Start::After(Position { epoch, offset });
+    let caller = || Caller { path: PathAndQuery::from_static("/a.B/Watch"), client: None };
+    let topic = of_the_fleet();
+    let starts = [Start::Live, at(7, 41), at(7, 43), at(7, 44), at(1, 0), Start::Gone];
+    let early: Vec<_> = starts.into_iter().map(|start| topic.join(start, caller())).collect();
+    assert!(early.iter().all(|seat| now(&topic, *seat) == "-"), "nobody knows anything yet");
+    let known = (0..3).map(|_| envelope(b"x")).collect();
+    topic.prime(Position { epoch: 7, offset: 43 }, known, topic::Others::Gateways);
+    let expected = [&["-"][..], &["42", "43", "-"], &["-"], &["gap 7-43", "-"], &["gap 7-43", "-"], &["gap 7-43", "-"]];
+    for (seat, expected) in early.iter().zip(expected) {
+        assert_eq!(expected.iter().map(|_| now(&topic, *seat)).collect::<Vec<_>>(), expected);
+    }
+    // Who is ahead of this gateway has seen what it is about to read; who is known here waits for nothing.
+    let ahead = [at(7, 44), at(7, 45), at(8, 1)].map(|start| topic.join(start, caller()));
+    let behind = topic.join(at(7, 42), caller());
+    topic.publish(envelope(b"x"));
+    assert_eq!(ahead.map(|seat| now(&topic, seat)), ["-", "-", "-"]);
+    assert_eq!([(); 3].map(|()| now(&topic, behind)), ["43", "44", "-"]);
+    topic.seat();
+    assert_eq!(ahead.map(|seat| now(&topic, seat)), ["-", "gap 7-44", "gap 7-44"]);
+    topic.publish(envelope(b"x"));
+    assert_eq!(ahead.map(|seat| now(&topic, seat)), ["45", "45", "45"]);
+    // Whatever comes of the question, the end is for all.
+    let asking = topic.join(at(7, 99), caller());
+    topic.end(Ok(HeaderMap::new()));
+    assert_eq!([(); 2].map(|()| now(&topic, asking)), ["gap 7-45", "End(Ok({}))"]);
+
+    let blank = of_the_fleet();
+    let seats = [Start::Live, at(7, 1)].map(|start| blank.join(start, caller()));
+    blank.end(Ok(HeaderMap::new()));
+    assert_eq!(seats.map(|seat| now(&blank, seat)), ["End(Ok({}))", "End(Ok({}))"]);
 }

@@ -37,6 +37,14 @@ pub(super) struct Topic {
     state: Mutex<State>,
 }
 
+/// Who else knows of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    Nobody,
+    /// Other gateways. What is not known here may be known there: whoever feeds the topic is asked first.
+    Gateways,
+}
+
 struct State {
     ring: Ring<Arc<Entry>>,
     /// By seat.
@@ -45,6 +53,15 @@ struct State {
     pump: Option<(Waker, usize)>,
     /// Who waits for everybody to leave.
     desertion: Option<Waker>,
+    /// Who waits for somebody to join whose place is not known.
+    host: Option<Waker>,
+    others: Others,
+    /// Others have not yet said what they know.
+    is_blank: bool,
+    /// Who joined, and is not seated yet: it is given nothing.
+    joining: Vec<(Seat, Start)>,
+    /// Who is to be told that it goes on here.
+    gaps: Vec<(Seat, Position)>,
     /// Since when nobody is there.
     deserted: Option<Instant>,
     head: Option<HeaderMap>,
@@ -62,21 +79,19 @@ struct Place {
     waiting: Option<Waker>,
 }
 
-/// A subscriber that was taken in.
-pub(super) struct Joined {
-    pub(super) seat: Seat,
-    /// Where it goes on, if what it saw last is not known any more.
-    pub(super) gap: Option<Position>,
-}
-
 impl Topic {
     /// `own_bytes`: what it takes beside its messages.
-    pub(super) fn new(epoch: u64, bounds: Bounds, own_bytes: usize, budgets: &[&Budget]) -> Arc<Self> {
+    pub(super) fn new(epoch: u64, bounds: Bounds, others: Others, own_bytes: usize, budgets: &[&Budget]) -> Arc<Self> {
         let state = State {
             ring: Ring::new(epoch, bounds),
             places: Vec::new(),
             pump: None,
             desertion: None,
+            host: None,
+            others,
+            is_blank: others == Others::Gateways,
+            joining: Vec::new(),
+            gaps: Vec::new(),
             deserted: None,
             head: None,
             end: None,
@@ -92,19 +107,68 @@ impl Topic {
         self.is_alone
     }
 
-    pub(super) fn join(&self, start: Start, caller: Caller) -> Joined {
+    /// Takes a subscriber in. Where what it saw last may be known elsewhere, it waits until that is found out.
+    pub(super) fn join(&self, start: Start, caller: Caller) -> Seat {
         let mut state = self.lock();
         let (seat, is_known) = state.ring.join(start);
         state.take_place(seat, caller);
         state.deserted = None;
+        let may_be_known = state.others == Others::Gateways && matches!(start, Start::After(_));
+        let host = if state.is_blank || !is_known && may_be_known {
+            state.joining.push((seat, start));
+            state.host.take()
+        } else {
+            state.seated(seat, is_known);
+            None
+        };
         // Who begins at the end is the fastest.
         let pump = self.take_pump(&mut state);
-        let gap = (!is_known).then(|| state.ring.position());
         drop(state);
-        if let Some(pump) = pump {
-            pump.wake();
+        host.into_iter().chain(pump).for_each(Waker::wake);
+        seat
+    }
+
+    /// What others know of the stream, as envelopes, the oldest first: without a hole up to the newest, which has this position.
+    /// Said before anything is published; whoever has joined is seated.
+    pub(super) fn prime(&self, newest: Position, known: Vec<Bytes>, others: Others) {
+        let mut state = self.lock();
+        let first = newest.offset + 1 - known.len() as u64;
+        let entries = (first..).zip(known).map(|(offset, envelope)| {
+            let entry = Entry::new(Position { offset, ..newest }, envelope);
+            let weight = entry.weight();
+            (Arc::new(entry), weight)
+        });
+        self.account(&mut state, |ring| ring.prime(newest, entries));
+        (state.others, state.is_blank) = (others, false);
+        drop(state);
+        self.relieve();
+        self.seat();
+    }
+
+    /// Nothing was published anywhere that is not here: whoever has joined is seated.
+    pub(super) fn seat(&self) {
+        let mut state = self.lock();
+        if state.joining.is_empty() {
+            return;
         }
-        Joined { seat, gap }
+        for (seat, start) in std::mem::take(&mut state.joining) {
+            let is_known = state.ring.seat_again(seat, start);
+            state.seated(seat, is_known);
+        }
+        let pump = self.take_pump(&mut state);
+        let wakers = state.take_waiting();
+        drop(state);
+        wakers.into_iter().chain(pump).for_each(Waker::wake);
+    }
+
+    /// Ready where somebody has joined who is not seated.
+    pub(super) fn poll_joining(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.joining.is_empty() {
+            return Poll::Ready(());
+        }
+        state.host = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// How many messages were dropped that it did not come to read.
@@ -113,6 +177,8 @@ impl Topic {
         if let Some(place) = state.places.get_mut(seat.0) {
             *place = Place::default();
         }
+        state.joining.retain(|(joining, _)| *joining != seat);
+        state.gaps.retain(|(told, _)| *told != seat);
         let mut wakers = [None, None];
         let dropped = state.ring.leave(seat);
         if state.ring.is_deserted() {
@@ -213,6 +279,10 @@ impl Topic {
             state.ring.end();
             state.end = Some(end);
         }
+        for (seat, start) in std::mem::take(&mut state.joining) {
+            let is_known = state.ring.seat_again(seat, start) || state.is_blank;
+            state.seated(seat, is_known);
+        }
         let wakers = state.take_waiting();
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
@@ -227,7 +297,7 @@ impl Topic {
     pub(super) fn poll_room(&self, message_bytes: usize, cx: &Context<'_>) -> Poll<()> {
         let weight = Entry::weight_of(message_bytes);
         let mut state = self.lock();
-        if self.may_publish(&mut state, weight) {
+        if self.may_publish(&mut state, 1, weight) {
             return Poll::Ready(());
         }
         state.pump = Some((cx.waker().clone(), weight));
@@ -235,6 +305,12 @@ impl Topic {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         Poll::Pending
+    }
+
+    /// Whether so many messages, of so many bytes together, may be published.
+    pub(super) fn has_room(&self, count: usize, message_bytes: usize) -> bool {
+        let weight = count.saturating_sub(1) * Entry::weight_of(0) + Entry::weight_of(message_bytes);
+        self.may_publish(&mut self.lock(), count, weight)
     }
 
     /// Ready where nobody is there, with the time since when.
@@ -271,6 +347,13 @@ impl Topic {
         if let Some(status) = &state.given_up {
             return Poll::Ready(Event::End(Err(status.again())));
         }
+        if state.joining.iter().any(|(joining, _)| *joining == seat) {
+            state.wait(seat, cx.waker());
+            return Poll::Pending;
+        }
+        if let Some(index) = state.gaps.iter().position(|(told, _)| *told == seat) {
+            return Poll::Ready(Event::Gap(state.gaps.swap_remove(index).1));
+        }
         if let Some(head) = state.head.as_ref().filter(|_| !knows_head) {
             return Poll::Ready(Event::Head(head.clone()));
         }
@@ -300,16 +383,16 @@ impl Topic {
     /// The pump, where there is room for what it has.
     fn take_pump(&self, state: &mut State) -> Option<Waker> {
         let weight = state.pump.as_ref()?.1;
-        if !self.may_publish(state, weight) {
+        if !self.may_publish(state, 1, weight) {
             return None;
         }
         state.pump.take().map(|(pump, _)| pump)
     }
 
-    fn may_publish(&self, state: &mut State, weight: usize) -> bool {
+    fn may_publish(&self, state: &mut State, count: usize, weight: usize) -> bool {
         let own = state.ring.bytes();
         let room = self.budgets().map(|budget| budget.room(own)).min().unwrap_or(usize::MAX);
-        state.ring.may_publish(weight, room)
+        state.ring.may_publish(count, weight, room)
     }
 
     /// Changes the ring, and what is taken of the budgets by as much.
@@ -349,6 +432,13 @@ impl Drop for Topic {
 }
 
 impl State {
+    fn seated(&mut self, seat: Seat, is_known: bool) {
+        if !is_known {
+            let position = self.ring.position();
+            self.gaps.push((seat, position));
+        }
+    }
+
     fn take_place(&mut self, seat: Seat, caller: Caller) {
         if self.places.len() <= seat.0 {
             self.places.resize_with(seat.0 + 1, Place::default);

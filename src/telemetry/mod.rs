@@ -42,6 +42,7 @@ struct Sources {
     connections: OnceLock<Connections>,
     schemas: OnceLock<Schemas>,
     stream_buffers: OnceLock<StreamBuffers>,
+    fleet: OnceLock<Fleet>,
 }
 
 /// Tells how many connections of clients are open.
@@ -58,6 +59,19 @@ pub struct Buffered {
     pub slowest_bytes: u64,
     /// Of the oldest message of these.
     pub slowest_age: Duration,
+}
+
+/// Tells of the Redis of a fleet.
+pub type Fleet = Box<dyn Fn() -> FleetState + Send + Sync>;
+
+/// How it stands with the Redis that gateways share streams by.
+#[derive(Clone, Copy, Debug)]
+pub struct FleetState {
+    pub is_up: bool,
+    /// Commands and connections that failed.
+    pub errors: u64,
+    /// Streams of which this gateway is the one that has the upstream's.
+    pub leases: usize,
 }
 
 /// Tells of every upstream's schema.
@@ -184,6 +198,11 @@ impl Telemetry {
     /// Where it is known what is kept for clients. Said again: no effect.
     pub fn watch_stream_buffers(&self, buffers: StreamBuffers) {
         let _ = self.sources.stream_buffers.set(buffers);
+    }
+
+    /// Where the state of the fleet's Redis is known. Said again: no effect.
+    pub fn watch_fleet(&self, fleet: Fleet) {
+        let _ = self.sources.fleet.set(fleet);
     }
 
     /// Writes out the records that wait. To be called before the process ends.
@@ -358,6 +377,7 @@ mod tests {
             slowest_bytes: 1000,
             slowest_age: Duration::from_millis(2500),
         }));
+        telemetry.watch_fleet(Box::new(|| FleetState { is_up: true, errors: 8, leases: 9 }));
         telemetry.watch_connections(Box::new(|| 1));
         telemetry.watch_schemas(Box::new(|| {
             vec![SchemaRecord {
@@ -394,6 +414,9 @@ mod tests {
             "tidegate_dropped_messages_total{policy=\"latest\"} 7",
             "tidegate_stalled_writes_total 1",
             "tidegate_stream_buffer_bytes 1234",
+            "tidegate_redis_up 1",
+            "tidegate_redis_errors_total 8",
+            "tidegate_redis_leases 9",
             "tidegate_slowest_reader_bytes 1000",
             "tidegate_slowest_reader_seconds 2.5",
             "tidegate_connections 1",

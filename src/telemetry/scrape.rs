@@ -14,7 +14,7 @@ use prometheus_client::{
 };
 
 use super::{
-    Buffered, Mirrored, SchemaRecord, Sources,
+    Buffered, FleetState, Mirrored, SchemaRecord, Sources,
     access::AccessLog,
     meters::{Meters, MethodMeters},
 };
@@ -49,6 +49,7 @@ impl Collector for Sums {
         self.messages(&mut encoder)?;
         self.mirrored(&mut encoder)?;
         self.shared(&mut encoder)?;
+        self.fleet(&mut encoder)?;
         self.slow(&mut encoder)?;
         let in_flight = self.meters.in_flight();
         gauge(&mut encoder, "tidegate_calls_in_flight", "Calls that have begun and not ended", in_flight)?;
@@ -96,6 +97,16 @@ impl Sums {
         gauge(encoder, "tidegate_shared_subscribers", "Calls that share a stream with others", subscribers)?;
         let help = "Messages of shared streams that subscribers were given";
         count(&mut counter(encoder, "tidegate_shared_messages", help)?, messages)
+    }
+
+    fn fleet(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(fleet) = self.sources.fleet.get() else { return Ok(()) };
+        let FleetState { is_up, errors, leases } = fleet();
+        gauge(encoder, "tidegate_redis_up", "Whether the Redis of the fleet is reached", i64::from(is_up))?;
+        let help = "Commands to Redis, and connections, that failed";
+        count(&mut counter(encoder, "tidegate_redis_errors", help)?, errors)?;
+        let help = "Streams of the fleet whose upstream stream this gateway has";
+        gauge(encoder, "tidegate_redis_leases", help, i64::try_from(leases).unwrap_or(i64::MAX))
     }
 
     fn slow(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

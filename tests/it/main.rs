@@ -25,6 +25,7 @@ mod credentials;
 mod dialects;
 mod drain;
 mod encodings;
+mod fleet;
 mod forms;
 mod grpc;
 mod grpc_web;

@@ -43,19 +43,23 @@ async fn with(change: impl FnOnce(Config) -> Config) -> (RawBackend, Gateway) {
     (backend, gateway)
 }
 
-fn say(call: &mut RawCall, n: i32) {
+pub fn say(call: &mut RawCall, n: i32) {
     call.data(framed(&Msg { text: "t".to_owned(), n, ..Msg::default() }.encode_to_vec()));
 }
 
 /// A stream of events that goes on.
-struct Events {
+pub struct Events {
     reader: sse::Reader,
     _conn: Conn,
 }
 
 impl Events {
-    async fn open(gateway: &Gateway, via: Via, headers: Headers<'_>) -> Self {
-        let mut conn = gateway.connect(via).await;
+    pub async fn open(gateway: &Gateway, via: Via, headers: Headers<'_>) -> Self {
+        Self::on(gateway.connect(via).await, headers).await
+    }
+
+    /// On a connection that is there.
+    pub async fn on(mut conn: Conn, headers: Headers<'_>) -> Self {
         let all = [&[("accept", "text/event-stream")], headers].concat();
         let mut download = conn.begin("GET", PATH, &all, None).await;
         assert_eq!(download.head().await.expect("a head").status(), 200);
@@ -63,7 +67,7 @@ impl Events {
     }
 
     /// The next event, as id, type and data; those without data are passed over.
-    async fn next(&mut self) -> (String, String, Value) {
+    pub async fn next(&mut self) -> (String, String, Value) {
         loop {
             let event = self.reader.next().await.expect("it goes on").expect("nothing breaks");
             if let Some(data) = event.data {
@@ -74,13 +78,13 @@ impl Events {
     }
 
     /// The next message's number, and its id.
-    async fn message(&mut self) -> (i64, String) {
+    pub async fn message(&mut self) -> (i64, String) {
         let (id, name, data) = self.next().await;
         assert_eq!(name, "", "{data}");
         (data["n"].as_i64().unwrap_or_default(), id)
     }
 
-    async fn status(&mut self) -> Value {
+    pub async fn status(&mut self) -> Value {
         let (_, name, data) = self.next().await;
         assert_eq!(name, "status", "{data}");
         data
@@ -95,7 +99,7 @@ async fn begin(gateway: &Gateway, accept: &str) -> (Conn, Download) {
 }
 
 /// Waits until a metric says so.
-async fn until(gateway: &Gateway, metric: &str, value: usize) {
+pub async fn until(gateway: &Gateway, metric: &str, value: usize) {
     let line = format!("{metric} {value}");
     within(async {
         let mut tick = interval(Duration::from_millis(10));

@@ -159,6 +159,7 @@ fn settings(tls: Option<ServerTls>) -> Settings {
         routes: Vec::new(),
         cors: Cors::default(),
         assets: Vec::new(),
+        redis: None,
         limits: Limits::default(),
         compression: Compression::default(),
         mux: None,

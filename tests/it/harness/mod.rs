@@ -16,6 +16,7 @@ pub mod lines;
 pub mod mux;
 pub mod process;
 pub mod raw;
+pub mod redis;
 pub mod sse;
 pub mod stage;
 pub mod temp;
@@ -29,6 +30,7 @@ pub use call::{Call, Dialect, End, How, Kind, Opening, Step};
 pub use config::Config;
 pub use gateway::Gateway;
 pub use http::{Conn, Via, Whole};
+pub use redis::Redis;
 pub use stage::Stage;
 
 /// Far longer than anything here takes on a busy machine: what is not there by then never comes.
