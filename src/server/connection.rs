@@ -57,7 +57,8 @@ pub(super) async fn serve<H: Handler>(shared: Arc<Shared>, accepted: Accepted<Tc
     let remote = accepted.remote;
     let opened = tokio::select! {
         biased;
-        opened = open(&shared, accepted) => opened,
+        // Boxed: no connection is to carry its handshake for as long as it lives.
+        opened = Box::pin(open(&shared, accepted)) => opened,
         // No request has come: there is nothing to finish.
         () = shared.drain.begun() => return,
     };
@@ -76,7 +77,7 @@ pub(super) async fn serve<H: Handler>(shared: Arc<Shared>, accepted: Accepted<Tc
     let service = PerConnection { handler, peer: Arc::new(peer), stalled: stream.stalled() };
     let served: Result<(), Box<dyn Error + Send + Sync>> = match protocol {
         Protocol::Http1 => {
-            let http1 = shared.http1.serve_connection(TokioIo::new(stream), service).with_upgrades();
+            let http1 = pin!(shared.http1.serve_connection(TokioIo::new(stream), service).with_upgrades());
             drive(http1, &connection).await.map_err(Into::into)
         }
         Protocol::Http2 => serve_http2(&shared, stream, service, &connection).await,
@@ -98,7 +99,7 @@ async fn serve_http2<H: Handler>(
         // The client does not even read our settings.
         () = poll_fn(|cx| if connection.poll_closing(cx) { Poll::Ready(()) } else { Poll::Pending }) => return Ok(()),
     };
-    Ok(drive(http2, connection).await?)
+    Ok(drive(pin!(http2), connection).await?)
 }
 
 /// From an accepted socket to a connection whose protocol is known. None: the client left without a word.
@@ -140,8 +141,7 @@ impl<H: Handler> Graceful for http1::UpgradeableConnection<TokioIo<Stream<Ticket
     }
 }
 
-async fn drive<G: Graceful>(graceful: G, connection: &Connection) -> Result<(), G::Error> {
-    let mut graceful = pin!(graceful);
+async fn drive<G: Graceful>(mut graceful: Pin<&mut G>, connection: &Connection) -> Result<(), G::Error> {
     let mut told = false;
     poll_fn(|cx| {
         if !told && connection.is_busy() && connection.poll_closing(cx) {
