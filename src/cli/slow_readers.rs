@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use crate::{
-    config::SlowReader,
     share::{Hub, SlowReading},
     telemetry::Buffered,
 };
@@ -44,12 +43,7 @@ fn row(SlowReading { caller, slow_reader, is_shared, messages, bytes, age }: Slo
     Row {
         method: caller.path.path().trim_start_matches('/').to_owned(),
         client: caller.client.map(|client| client.to_string()),
-        policy: match slow_reader {
-            SlowReader::Block => "block",
-            SlowReader::DropOldest => "drop_oldest",
-            SlowReader::Latest => "latest",
-            SlowReader::Disconnect => "disconnect",
-        },
+        policy: slow_reader.name(),
         shared: is_shared,
         messages,
         bytes,

@@ -241,6 +241,18 @@ pub enum SlowReader {
     Disconnect,
 }
 
+impl SlowReader {
+    /// As the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DropOldest => "drop_oldest",
+            Self::Latest => "latest",
+            Self::Disconnect => "disconnect",
+        }
+    }
+}
+
 /// What becomes of a stream when the bearer token that it was opened with expires.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum TokenExpiry {

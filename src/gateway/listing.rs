@@ -9,7 +9,7 @@ use super::{
     snapshot::{Route, Snapshot, Way},
 };
 use crate::{
-    config::{OutputSettings, Timeout, TokenExpiry, UnknownFields},
+    config::{OutputSettings, SlowReader, Timeout, TokenExpiry, UnknownFields},
     dialect::Dialect,
 };
 
@@ -127,6 +127,7 @@ impl Snapshot {
             UnknownFields::Observe => "observe",
             UnknownFields::Ignore => "ignore",
         };
+        let token_expiry = if settings.token_expiry == TokenExpiry::Ignore { "ignore" } else { "" };
         let cache_control = settings.cache_control.as_ref().map_or("", |value| value.to_str().unwrap_or_default());
         // Where the mirror lacks the method there is none.
         let mirror = settings.mirror.as_ref().filter(|_| route.mirror.is_some());
@@ -140,11 +141,9 @@ impl Snapshot {
             ("cache_control", cache_control.to_owned()),
             ("request_headers", settings.request_headers.join(",")),
             ("response_headers", settings.response_headers.join(",")),
-            (
-                "token_expiry",
-                if settings.token_expiry == TokenExpiry::Ignore { "ignore".to_owned() } else { String::new() },
-            ),
+            ("token_expiry", token_expiry.to_owned()),
             ("share", self.share(route).to_owned()),
+            ("slow_reader", settings.slow_reader.map_or("", SlowReader::name).to_owned()),
             ("query_token", if settings.query_token { "true".to_owned() } else { String::new() }),
         ];
         policy.retain(|(_, value)| !value.is_empty());
