@@ -59,7 +59,7 @@ pub(super) fn write_timestamp(seconds: i64, nanos: i32, out: &mut Vec<u8>) -> Op
 }
 
 /// Seconds and nanoseconds, of the same sign, of a text as `1.5s`.
-pub(super) fn parse_duration(text: &[u8]) -> Option<(i64, i32)> {
+pub fn parse_duration(text: &[u8]) -> Option<(i64, i32)> {
     let text = text.strip_suffix(b"s")?;
     let (negative, text) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),

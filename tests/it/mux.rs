@@ -363,6 +363,8 @@ async fn opens_pings_and_bytes_are_bounded() {
         }
     }
     assert_eq!(refused, 9_900);
+    let record = gateway.access(|record| record["code"] == "RESOURCE_EXHAUSTED").await;
+    assert_eq!((&record["dialect"], &record["origin"]), (&"mux".into(), &"client".into()), "{record}");
     for n in 0..10_000 {
         client.send(json!({ "ping": n })).await;
         if n % 100 == 99 {

@@ -181,11 +181,10 @@ impl<D: Downlink> Mux<D> {
         }
         if let Some(open) = open {
             match self.ledger.open(id) {
-                Opened::Call => self.begin(id, &open),
+                Opened::Call => self.begin(id, &open, None),
                 Opened::TooMany => {
                     let status = Status::client(Code::ResourceExhausted, "as many calls are open here as there may be");
-                    let snapshot = self.worker.snapshot.load_full();
-                    self.tell(&snapshot, id, &Err(status.with_reason(Reason::Overloaded)));
+                    self.begin(id, &open, Some(status.with_reason(Reason::Overloaded)));
                 }
                 Opened::IdUsed => {
                     let text = format!("the id {id} is not greater than those before it");
@@ -218,11 +217,12 @@ impl<D: Downlink> Mux<D> {
         }
     }
 
-    fn begin(&mut self, id: u32, open: &Open) {
+    /// Begins a call, unless it is refused already.
+    fn begin(&mut self, id: u32, open: &Open, refusal: Option<Status>) {
         let worker = self.worker.clone();
         let (peer, started, snapshot) = (self.peer.clone(), Instant::now(), worker.snapshot.load_full());
         let (head, fault) = match self.head(open) {
-            Ok(head) => (head, None),
+            Ok(head) => (head, refusal),
             Err(status) => (self.base.clone(), Some(status)),
         };
         let (client, request_id) = (Client::of(&head, &peer), worker.ids.of(&head.headers));
