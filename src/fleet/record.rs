@@ -1,5 +1,7 @@
 //! What is kept of a stream beside its messages: its initial metadata, and how it ended, as bytes. Knows nothing of Redis.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use prost::Message;
 
@@ -39,6 +41,9 @@ struct End {
     trailers: Option<Metadata>,
     #[prost(bytes = "bytes", optional, tag = "6")]
     details: Option<bytes::Bytes>,
+    /// In milliseconds.
+    #[prost(uint64, optional, tag = "7")]
+    retry_after: Option<u64>,
 }
 
 /// Never empty.
@@ -66,6 +71,7 @@ pub fn encode_end(end: &Result<HeaderMap, Status>) -> Vec<u8> {
             lead: Some(pairs(status.lead())),
             trailers: Some(pairs(status.trailers())),
             details: status.details_bin(),
+            retry_after: status.retry_after().and_then(|delay| delay.as_millis().try_into().ok()),
         },
     };
     end.encode_to_vec()
@@ -73,7 +79,7 @@ pub fn encode_end(end: &Result<HeaderMap, Status>) -> Vec<u8> {
 
 /// None for what was not encoded here.
 pub fn decode_end(bytes: &[u8]) -> Option<Result<HeaderMap, Status>> {
-    let End { code, message, origin, lead, trailers, details } = End::decode(bytes).ok()?;
+    let End { code, message, origin, lead, trailers, details, retry_after } = End::decode(bytes).ok()?;
     let trailers = headers(trailers)?;
     let code = Code::from_number(code);
     let make = match origin {
@@ -82,7 +88,11 @@ pub fn decode_end(bytes: &[u8]) -> Option<Result<HeaderMap, Status>> {
         1 => Status::gateway,
         _ => Status::upstream,
     };
-    Some(Err(make(code, message).with_lead(headers(lead)?).with_trailers(trailers, details)))
+    let status = make(code, message).with_lead(headers(lead)?).with_trailers(trailers, details);
+    Some(Err(match retry_after {
+        Some(delay) => status.with_retry_after(Duration::from_millis(delay)),
+        None => status,
+    }))
 }
 
 fn pairs(metadata: &HeaderMap) -> Metadata {
@@ -104,8 +114,6 @@ fn headers(metadata: Option<Metadata>) -> Option<HeaderMap> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::status::{Reason, decode_details};
 
@@ -143,6 +151,7 @@ mod tests {
                 (read.code(), read.message(), read.origin(), read.trailers()),
                 (status.code(), status.message(), status.origin(), status.trailers())
             );
+            assert_eq!(read.retry_after(), status.retry_after());
             let details = |status: &Status| decode_details(&status.details_bin().unwrap()).unwrap();
             assert_eq!(details(&read), details(&status));
         }
