@@ -24,5 +24,5 @@ pub use peer::Peer;
 pub use query::take_parameter;
 pub use request_id::{REQUEST_ID, RequestId, RequestIds};
 pub use strict::check_head;
-pub use tickets::{NoTicket, TICKET, Tickets};
+pub use tickets::{NoTicket, TICKET, Tickets, is_ticket};
 pub use warning::warning;

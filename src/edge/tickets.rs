@@ -77,15 +77,24 @@ impl Tickets {
 
     /// What a ticket stands for: once, and not when it is too old.
     pub fn redeem(&self, ticket: &str) -> Option<HeaderValue> {
-        let id = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(ticket.strip_prefix(TICKET)?).ok()?;
+        let id = id(ticket)?;
         let mut store = self.lock();
         store.forget(Instant::now());
-        store.tokens.remove(id.as_slice())
+        store.tokens.remove(&id)
     }
 
     fn lock(&self) -> MutexGuard<'_, Store> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether it could be one.
+pub fn is_ticket(text: &str) -> bool {
+    id(text).is_some()
+}
+
+fn id(ticket: &str) -> Option<Id> {
+    base64_simd::URL_SAFE_NO_PAD.decode_to_vec(ticket.strip_prefix(TICKET)?).ok()?.try_into().ok()
 }
 
 impl Store {

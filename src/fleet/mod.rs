@@ -12,6 +12,7 @@ mod link;
 mod log;
 mod name;
 mod record;
+mod tickets;
 #[cfg(test)]
 mod tests;
 

@@ -110,14 +110,17 @@ pub struct Process {
     /// Of `tidegate.mux` over plain HTTP.
     sessions: Sessions,
     pub(super) tickets: Tickets,
+    /// Where any gateway redeems them.
+    pub(super) fleet: Option<Fleet>,
     pub(super) drain: Drain,
 }
 
 impl Process {
-    /// `fleet`: with whom streams are shared beyond the process. `seed`: random, different for each process.
+    /// `fleet`: with whom streams and tickets are shared beyond the process. `seed`: random, different for each process.
     pub fn new(limits: &Limits, fleet: Option<Fleet>, drain: Drain, seed: u64) -> Self {
         Self {
-            hub: Hub::new(limits, seed, fleet),
+            hub: Hub::new(limits, seed, fleet.clone()),
+            fleet,
             sessions: Sessions::default(),
             tickets: Tickets::new(limits.ticket_bytes_max),
             drain,
@@ -158,8 +161,9 @@ impl Gateway {
             head.method = Method::GET;
         }
         let ticket = match &snapshot.tickets {
-            Some(_) => tickets::redeem(&mut head, &self.0.process.tickets),
-            None => Ok(()),
+            // Boxed: few bear one.
+            Some(_) if tickets::is_shown(&head) => Box::pin(tickets::redeem(&mut head, &self.0.process)).await,
+            Some(_) | None => Ok(()),
         };
         let client = Client::of(&head, &peer);
         let id = self.0.ids.of(&head.headers);
@@ -205,7 +209,7 @@ impl Gateway {
                     .unwrap_or_else(|status| reject(call, None, &mut record, &status));
             }
             Ok(Begun::Ticket(settings)) => {
-                return match tickets::issue(call, settings) {
+                return match Box::pin(tickets::issue(call, settings)).await {
                     Ok(response) => record.answered(response),
                     Err(status) => reject(call, None, &mut record, &status),
                 };

@@ -5,12 +5,13 @@ use http::{HeaderValue, Method, Response, Uri, header, request::Parts, uri::Path
 use tokio::time::Instant;
 
 use super::{
+    Process,
     reply::ReplyBody,
     request::{Call, second_token},
 };
 use crate::{
     config,
-    edge::{NoTicket, TICKET, Tickets, take_parameter},
+    edge::{NoTicket, TICKET, is_ticket, take_parameter},
     status::{Code, Reason, Status},
 };
 
@@ -21,13 +22,13 @@ const PARAMETER: &str = "ticket";
 ///
 /// # Errors
 /// UNAUTHENTICATED without one, UNAVAILABLE where as many tickets are out as may be.
-pub(super) fn issue(call: &Call<'_>, settings: &config::Tickets) -> Result<Response<ReplyBody>, Status> {
+pub(super) async fn issue(call: &Call<'_>, settings: &config::Tickets) -> Result<Response<ReplyBody>, Status> {
     let Some(authorization) = call.head.headers.get(header::AUTHORIZATION) else {
         let text = "a ticket takes the place of a token: the request has no header authorization";
         return Err(Status::client(Code::Unauthenticated, text).with_reason(Reason::InvalidHeader));
     };
-    let until = Instant::now() + settings.lifetime;
-    let ticket = call.worker.process.tickets.issue(authorization.clone(), until).map_err(|error| match error {
+    let (process, until) = (&call.worker.process, Instant::now() + settings.lifetime);
+    let ticket = process.tickets.issue(authorization.clone(), until).map_err(|error| match error {
         NoTicket::Full => Status::gateway(Code::Unavailable, "as many tickets are out as the gateway gives")
             .with_reason(Reason::Overloaded)
             .with_retry_after(settings.lifetime),
@@ -35,6 +36,12 @@ pub(super) fn issue(call: &Call<'_>, settings: &config::Tickets) -> Result<Respo
             Status::gateway(Code::Internal, "the gateway has no random numbers").with_reason(Reason::Internal)
         }
     })?;
+    if let Some(fleet) = &process.fleet
+        && fleet.keep(ticket.as_bytes(), authorization.as_bytes().to_vec(), settings.lifetime).await.is_ok()
+    {
+        // It is any gateway's to redeem, and so not this one's beside.
+        process.tickets.redeem(&ticket);
+    }
     let body = format!("{{\"ticket\":\"{ticket}\",\"expires_in\":\"{}s\"}}", settings.lifetime.as_secs_f64());
     let mut response = Response::new(ReplyBody::from(Bytes::from(body)));
     let headers = response.headers_mut();
@@ -43,20 +50,36 @@ pub(super) fn issue(call: &Call<'_>, settings: &config::Tickets) -> Result<Respo
     Ok(response)
 }
 
+/// Whether the URL may bear a ticket.
+pub(super) fn is_shown(head: &Parts) -> bool {
+    head.method == Method::GET && head.uri.query().is_some_and(|query| query.contains(TICKET))
+}
+
 /// Puts a token in the place of the URL's ticket, if it bears one.
 ///
 /// # Errors
 /// UNAUTHENTICATED for a ticket that was never issued, was used, or is too old; 400 where there is a token already.
-pub(super) fn redeem(head: &mut Parts, tickets: &Tickets) -> Result<(), Status> {
-    let Some(query) = head.uri.query().filter(|query| query.contains(TICKET)) else { return Ok(()) };
-    let (Some(Ok(ticket)), rest) = take_parameter(query, PARAMETER) else { return Ok(()) };
-    if head.method != Method::GET || !ticket.starts_with(TICKET) {
+pub(super) async fn redeem(head: &mut Parts, process: &Process) -> Result<(), Status> {
+    let (Some(Ok(ticket)), rest) = take_parameter(head.uri.query().unwrap_or_default(), PARAMETER) else {
+        return Ok(());
+    };
+    if !ticket.starts_with(TICKET) {
         return Ok(());
     }
     if head.headers.contains_key(header::AUTHORIZATION) {
         return Err(second_token("the ticket"));
     }
-    let token = tickets.redeem(&ticket).ok_or_else(|| {
+    // Whoever has it, nobody has it any more.
+    let of_fleet = match &process.fleet {
+        Some(fleet) if is_ticket(&ticket) => fleet.take(ticket.as_bytes()).await.unwrap_or_default(),
+        Some(_) | None => None,
+    };
+    let token = process.tickets.redeem(&ticket).or_else(|| {
+        let mut token = HeaderValue::from_maybe_shared(Bytes::from(of_fleet?)).ok()?;
+        token.set_sensitive(true);
+        Some(token)
+    });
+    let token = token.ok_or_else(|| {
         Status::client(Code::Unauthenticated, "the ticket is unknown, was used, or is too old: ask for another one")
             .with_reason(Reason::TicketInvalid)
     })?;

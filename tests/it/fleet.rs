@@ -449,3 +449,43 @@ async fn a_gateway_starts_without_redis_and_refuses_nothing_for_it() {
     let ready = gateway.admin_get("/readyz").await;
     assert_eq!(ready.status, 200, "{}", ready.text());
 }
+
+/// A ticket that a gateway gives for a token.
+async fn ticket(gateway: &Gateway, token: &str) -> String {
+    let headers = [("authorization", token)];
+    let answer = gateway.connect(Via::H2Tls).await.whole("POST", "/-/ticket", &headers, None).await;
+    answer.json()["ticket"].as_str().unwrap_or_else(|| panic!("no ticket: {answer:?}")).to_owned()
+}
+
+#[tokio::test]
+async fn a_ticket_is_redeemed_once_and_by_any_gateway() {
+    let mut fleet = Fleet::start(2, SHORT).await;
+    for (giver, taker) in [(0, 1), (1, 0), (0, 0)] {
+        let shown = ticket(&fleet.gateways[giver], "Bearer secret").await;
+        let keys = fleet.redis.ask(&["KEYS", "*:ticket:*"]).await;
+        assert_eq!(keys.len(), 1, "{keys:?}");
+        let value = fleet.redis.ask(&["GET", &keys[0]]).await.concat();
+        assert!(!value.contains("secret") && !keys[0].contains(&shown[4..]), "{}: {value}", keys[0]);
+        let left = &fleet.redis.ask(&["PTTL", &keys[0]]).await[0];
+        assert!(!left.starts_with('-'), "it goes by itself: {left}");
+
+        let target = format!("/echo/down?text={giver}-{taker}&ticket={shown}");
+        let mut conn = fleet.gateways[taker].connect(Via::H2Tls).await;
+        let _stream = conn.begin("GET", &target, &[("accept", "text/event-stream")], None).await;
+        assert_eq!(fleet.backend.call().await.headers()["authorization"], "Bearer secret");
+        for gateway in &fleet.gateways {
+            assert_eq!(gateway.get(Via::H2Tls, &target).await.status, 401, "once");
+        }
+    }
+    // Without Redis a ticket is good where it was given.
+    let lost = ticket(&fleet.gateways[0], "Bearer lost").await;
+    fleet.redis.kill().await;
+    until(&fleet.gateways[0], "tidegate_redis_up", 0).await;
+    let own = ticket(&fleet.gateways[0], "Bearer own").await;
+    let target = |ticket: &str| format!("/echo/down?text=own&ticket={ticket}");
+    assert_eq!(fleet.gateways[1].get(Via::H2Tls, &target(&own)).await.status, 401);
+    assert_eq!(fleet.gateways[0].get(Via::H2Tls, &target(&lost)).await.status, 401);
+    let mut conn = fleet.gateways[0].connect(Via::H2Tls).await;
+    let _stream = conn.begin("GET", &target(&own), &[("accept", "text/event-stream")], None).await;
+    assert_eq!(fleet.backend.call().await.headers()["authorization"], "Bearer own");
+}
