@@ -62,7 +62,7 @@ pub use form::{Form, Label, Slot};
 pub use plan::{PlanId, Special, special};
 pub use pretty::write as write_pretty;
 pub use query::decode as decode_parameter;
-pub use time::parse_duration;
+pub use time::{read_span, write_span};
 pub use unknown::{LeftOut, Unknown};
 
 use plan::{Plan, Tables};

@@ -1,6 +1,8 @@
 //! `google.protobuf.Timestamp` and `Duration` as text, by hand: formatting through `core::fmt` would cost more than
 //! all the rest of a message. Knows nothing of messages.
 
+use std::time::Duration;
+
 use super::text;
 
 /// 0001-01-01T00:00:00Z to 9999-12-31T23:59:59Z, in seconds of the Unix epoch.
@@ -59,7 +61,7 @@ pub(super) fn write_timestamp(seconds: i64, nanos: i32, out: &mut Vec<u8>) -> Op
 }
 
 /// Seconds and nanoseconds, of the same sign, of a text as `1.5s`.
-pub fn parse_duration(text: &[u8]) -> Option<(i64, i32)> {
+pub(super) fn parse_duration(text: &[u8]) -> Option<(i64, i32)> {
     let text = text.strip_suffix(b"s")?;
     let (negative, text) = match text.strip_prefix(b"-") {
         Some(rest) => (true, rest),
@@ -76,6 +78,19 @@ pub fn parse_duration(text: &[u8]) -> Option<(i64, i32)> {
         return None;
     }
     Some(if negative { (-seconds, -nanos) } else { (seconds, nanos) })
+}
+
+/// A duration that is not negative, of a text as `1.5s`.
+pub fn read_span(text: &str) -> Option<Duration> {
+    let (seconds, nanos) = parse_duration(text.as_bytes())?;
+    Some(Duration::new(seconds.try_into().ok()?, nanos.try_into().ok()?))
+}
+
+/// Appends a length of time in quotes, to the millisecond; one that no duration can tell as the longest.
+pub fn write_span(span: Duration, out: &mut Vec<u8>) {
+    let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX).min(DURATION_SECONDS_MAX);
+    // Never fails within these bounds.
+    let _ = write_duration(seconds, span.subsec_millis().cast_signed() * 1_000_000, out);
 }
 
 /// Appends a duration in quotes; none where it is out of range or its parts have different signs.
@@ -227,6 +242,20 @@ mod tests {
             ("+024-01-01T00:00:00Z", None),
         ] {
             assert_eq!(parse_timestamp(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_length_of_time_is_written_to_the_millisecond() {
+        for (span, text) in [
+            (Duration::from_secs(30), r#""30s""#),
+            (Duration::from_micros(29_985_999), r#""29.985s""#),
+            (Duration::ZERO, r#""0s""#),
+            (Duration::MAX, r#""315576000000.999s""#),
+        ] {
+            let mut out = Vec::new();
+            write_span(span, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), text);
         }
     }
 

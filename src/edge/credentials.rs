@@ -1,4 +1,4 @@
-//! What a bearer token says of itself. Whether it is true is for the upstream to find out: nothing here is verified.
+//! The header of a bearer token, and what the token says of itself. Whether it is true is for the upstream to find out: nothing here is verified.
 
 use std::time::{Duration, SystemTime};
 

@@ -109,9 +109,9 @@ pub struct Process {
     pub(super) hub: Hub,
     /// Of `tidegate.mux` over plain HTTP.
     sessions: Sessions,
-    pub(super) tickets: Tickets,
+    tickets: Tickets,
     /// Where any gateway redeems them.
-    pub(super) fleet: Option<Fleet>,
+    fleet: Option<Fleet>,
     pub(super) drain: Drain,
 }
 

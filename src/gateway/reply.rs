@@ -6,6 +6,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
+    header::{self, Entry},
+};
+use http_body::{Body, Frame, SizeHint};
+
 use super::{
     deflate::{self, Deflating},
     envelopes::Pass,
@@ -15,12 +22,6 @@ use super::{
     request::Call,
     stream::Pump,
 };
-use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
-    header::{self, Entry},
-};
-use http_body::{Body, Frame, SizeHint};
 
 /// What the server writes to the client. Dropping it cancels the call.
 pub enum ReplyBody {

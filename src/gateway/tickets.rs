@@ -10,7 +10,7 @@ use super::{
     request::{Call, second_token},
 };
 use crate::{
-    config,
+    codec, config,
     edge::{NoTicket, TICKET, is_ticket, take_parameter},
     status::{Code, Reason, Status},
 };
@@ -42,7 +42,9 @@ pub(super) async fn issue(call: &Call<'_>, settings: &config::Tickets) -> Result
         // It is any gateway's to redeem, and so not this one's beside.
         process.tickets.redeem(&ticket);
     }
-    let body = format!("{{\"ticket\":\"{ticket}\",\"expires_in\":\"{}s\"}}", settings.lifetime.as_secs_f64());
+    let mut body = format!("{{\"ticket\":\"{ticket}\",\"expires_in\":").into_bytes();
+    codec::write_span(settings.lifetime, &mut body);
+    body.push(b'}');
     let mut response = Response::new(ReplyBody::from(Bytes::from(body)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -84,15 +86,15 @@ pub(super) async fn redeem(head: &mut Parts, process: &Process) -> Result<(), St
             .with_reason(Reason::TicketInvalid)
     })?;
     head.headers.insert(header::AUTHORIZATION, token);
-    head.uri = without_query(&head.uri, &rest);
+    head.uri = with_query(&head.uri, &rest);
     Ok(())
 }
 
 /// The same URL with another query.
-fn without_query(uri: &Uri, rest: &str) -> Uri {
+fn with_query(uri: &Uri, query: &str) -> Uri {
     let mut parts = uri.clone().into_parts();
     let path = uri.path();
-    let text = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
+    let text = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
     // Never fails: both were parts of one.
     parts.path_and_query = PathAndQuery::try_from(text).ok().or(parts.path_and_query);
     Uri::from_parts(parts).unwrap_or_default()

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::codec::parse_duration;
+use crate::codec::read_span;
 
 /// `tidegate.mux.v1`.
 pub(super) mod proto {
@@ -104,7 +104,7 @@ fn json(payload: &Bytes) -> Result<Frame, FrameError> {
     let open = frame.open.map(|open| {
         let open: JsonOpen = object(open.get().as_bytes())?;
         let timeout = open.timeout.map(|text| {
-            seconds(&text).ok_or_else(|| FrameError::Malformed("a timeout is seconds such as \"1.5s\"".to_owned()))
+            read_span(&text).ok_or_else(|| FrameError::Malformed("a timeout is seconds such as \"1.5s\"".to_owned()))
         });
         Ok(Open { method: open.method, metadata: open.metadata, timeout: timeout.transpose()? })
     });
@@ -126,12 +126,6 @@ fn object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, FrameError> {
         return Err(FrameError::Malformed("an object was expected".to_owned()));
     }
     serde_json::from_slice(json).map_err(|error| FrameError::Malformed(error.to_string()))
-}
-
-/// A `google.protobuf.Duration` in JSON that is not negative.
-fn seconds(text: &str) -> Option<Duration> {
-    let (seconds, nanos) = parse_duration(text.as_bytes())?;
-    Some(Duration::new(seconds.try_into().ok()?, nanos.try_into().ok()?))
 }
 
 fn protobuf(payload: &Bytes) -> Result<Frame, FrameError> {
@@ -256,7 +250,7 @@ mod tests {
             ("+5s", None),
             ("5 s", None),
         ] {
-            assert_eq!(seconds(text), expected.map(|(secs, nanos)| Duration::new(secs, nanos)), "{text}");
+            assert_eq!(read_span(text), expected.map(|(secs, nanos)| Duration::new(secs, nanos)), "{text}");
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     session::SessionId,
 };
 use crate::{
-    codec::Codec,
+    codec::{Codec, write_span},
     dialect::{
         refusal::{details, error_json, string},
         websocket::Close,
@@ -117,22 +117,14 @@ pub fn write_credit(form: Form, id: u32, bytes: u32, out: &mut Vec<u8>) {
 
 pub fn write_pong(form: Form, number: u64, out: &mut Vec<u8>) {
     match form {
-        Form::Json => {
-            out.extend_from_slice(b"{\"pong\":");
-            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-            out.push(b'}');
-        }
+        Form::Json => number_json(b"{\"pong\":", number, out),
         Form::Proto => frame(&proto::Frame { pong: Some(number), ..Default::default() }, out),
     }
 }
 
 pub fn write_ping(form: Form, number: u64, out: &mut Vec<u8>) {
     match form {
-        Form::Json => {
-            out.extend_from_slice(b"{\"ping\":");
-            out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-            out.push(b'}');
-        }
+        Form::Json => number_json(b"{\"ping\":", number, out),
         Form::Proto => frame(&proto::Frame { ping: Some(number), ..Default::default() }, out),
     }
 }
@@ -172,8 +164,9 @@ pub fn write_close(form: Form, close: &Close, out: &mut Vec<u8>) {
 pub fn write_renew(form: Form, expires_in: Duration, out: &mut Vec<u8>) {
     match form {
         Form::Json => {
-            let seconds = expires_in.as_millis() as f64 / 1000.0;
-            out.extend_from_slice(format!("{{\"renew\":{{\"expires_in\":\"{seconds}s\"}}}}").as_bytes());
+            out.extend_from_slice(b"{\"renew\":{\"expires_in\":");
+            write_span(expires_in, out);
+            out.extend_from_slice(b"}}");
         }
         Form::Proto => {
             let expires_in = prost_types::Duration::try_from(expires_in).ok();
@@ -195,6 +188,12 @@ pub fn write_go_away(form: Form, reason: &str, out: &mut Vec<u8>) {
             frame(&proto::Frame { go_away: Some(go_away), ..Default::default() }, out);
         }
     }
+}
+
+fn number_json(key: &[u8], number: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(key);
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    out.push(b'}');
 }
 
 fn begin(id: u32, key: &[u8], out: &mut Vec<u8>) {
